@@ -1,0 +1,4 @@
+//! nacre
+
+pub mod error;
+pub mod model;
