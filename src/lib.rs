@@ -1,4 +1,42 @@
-//! nacre
+//! # nacre: a service registry that does not forget
+//!
+//! A server that every Nacos 1.x client can use unchanged. Nacos keeps ephemeral instances in memory only; nacre
+//! writes every change of its registry to a local store *before* it takes effect, so that a restarted node comes back
+//! with every instance that it acknowledged, and its first list is complete.
+//!
+//! ## Flow
+//! ```text
+//!  read:   client -> http -> registry -> answer
+//!  write:  http, health -> commit -> store (append, sync) -> registry (apply) -> acknowledge
+//!                                                                   |
+//!                                                                 Change -> health wheel
+//!  beat:   client -> http -> registry (touch: one atomic store; never the disk)
+//!  start:  store -> registry -> health wheel -> listen
+//! ```
+//!
+//! ## Rooms, in reading order
+//! | room | what it holds |
+//! |---|---|
+//! | [`model`] | the nouns: keys, instances, settings, commands, rows |
+//! | [`error`] | one error, classed by what the caller can do |
+//! | [`registry`] | the state in memory: `apply(row)` and queries; no I/O, no clock, no await |
+//! | [`store`] | the state on disk: open, recover, append; the only room that knows sled and bincode |
+//! | [`commit`] | the write path, the only place that knows the order |
+//! | [`health`] | beats and their absence: timing wheel, expiry, empty services |
+//! | [`wire`] | Nacos' shapes as text, from and to the model |
+//! | [`http`] | the API: one table of routes, handlers, the one place that picks a status |
+//! | [`config`] | flags > environment > file > default; the only reader of `conf/` |
+//! | [`telemetry`] | logging, load of the host |
+//! | [`node`] | composition: start order, stop order; the only file that knows all |
+//!
+//! ## What never happens
+//! - Nothing is visible, and nothing is acknowledged, before it is as durable as configured. (What health finds out is
+//!   the exception while the store is broken: it waits for nobody and is healed from memory.)
+//! - Nobody but `commit` changes the registry or appends to the store.
+//! - No beat touches the disk; no request waits for the clock; no list is built twice for one state of a service.
+//! - No instance is expired for time during which this process did not run.
+//! - Damaged data are never deleted, and never go unreported.
+//! - `tests/tidy.rs` checks who may import whom, and the size of files and functions.
 
 pub mod error;
 pub mod model;

@@ -2,6 +2,9 @@
 //! stored of it ([`Row`]). Plain data without behaviour of its own; names and defaults are those of Nacos 1.4
 //! (`spec/instance-api.md` 2, `spec/service-api.md` 1).
 
+pub mod clock;
+pub mod command;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +19,14 @@ pub const DEFAULT_CLUSTER: &str = "DEFAULT";
 pub const GROUP_SEPARATOR: &str = "@@";
 /// App of instances that name none.
 pub const DEFAULT_APP: &str = "DEFAULT";
+/// Metadata key: how often the client beats, in ms.
+pub const BEAT_INTERVAL_KEY: &str = "preserved.heart.beat.interval";
+/// Metadata key: without a beat for longer than this many ms an ephemeral instance is unhealthy.
+pub const BEAT_TIMEOUT_KEY: &str = "preserved.heart.beat.timeout";
+/// Metadata key: without a beat for longer than this many ms an ephemeral instance is removed.
+pub const DELETE_TIMEOUT_KEY: &str = "preserved.ip.delete.timeout";
+/// Metadata key: how the id of an instance is made.
+pub const ID_GENERATOR_KEY: &str = "preserved.instance.id.generator";
 /// Without a beat for longer than this an ephemeral instance is unhealthy (`preserved.heart.beat.timeout`).
 pub const DEFAULT_BEAT_TIMEOUT_MS: u64 = 15_000;
 /// Without a beat for longer than this an ephemeral instance is removed (`preserved.ip.delete.timeout`).
@@ -155,6 +166,37 @@ impl Default for Instance {
             id: None,
             app: None,
         }
+    }
+}
+
+impl Instance {
+    /// A reserved metadata number in ms: digits only; anything else, also more than 64 bits, counts as absent
+    /// (`spec/instance-api.md` 5.7).
+    fn reserved_ms(&self, key: &str) -> Option<u64> {
+        let text = self.metadata.as_ref()?.get(key)?;
+        if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
+    }
+
+    /// Without a beat for longer than this it is unhealthy, in ms.
+    pub fn beat_timeout_ms(&self) -> u64 {
+        self.reserved_ms(BEAT_TIMEOUT_KEY).unwrap_or(DEFAULT_BEAT_TIMEOUT_MS)
+    }
+
+    /// Without a beat for longer than this it is removed, in ms.
+    pub fn delete_timeout_ms(&self) -> u64 {
+        self.reserved_ms(DELETE_TIMEOUT_KEY).unwrap_or(DEFAULT_DELETE_TIMEOUT_MS)
+    }
+
+    /// The interval it asks its client for, in ms: `None` without the key, the default when it is no number.
+    pub fn beat_interval_ms(&self) -> Option<u64> {
+        self.metadata.as_ref()?.get(BEAT_INTERVAL_KEY)?;
+        Some(self.reserved_ms(BEAT_INTERVAL_KEY).unwrap_or(DEFAULT_BEAT_INTERVAL_MS))
+    }
+
+    /// Whether its id is to be a small number instead of the ordinary text.
+    pub fn wants_number_id(&self) -> bool {
+        let generator = self.metadata.as_ref().and_then(|m| m.get(ID_GENERATOR_KEY));
+        generator.is_some_and(|text| text.eq_ignore_ascii_case("snowflake"))
     }
 }
 

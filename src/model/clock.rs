@@ -1,0 +1,27 @@
+//! The time that beats are judged by: milliseconds during which this process was awake.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Milliseconds of awake time since the start of the process. Only `health` advances it, by short steps, so that a
+/// stopped or starved process (SIGSTOP, a laptop's lid) doesn't count its own absence against the living
+/// (`spec/reliability.md` 6, row 6). Reading it costs one load: a beat asks no operating system for the time.
+#[derive(Debug, Clone, Default)]
+pub struct AwakeClock(Arc<AtomicU64>);
+
+impl AwakeClock {
+    /// A clock that shows `start_ms`.
+    pub fn starting_at(start_ms: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(start_ms)))
+    }
+
+    /// Awake time in ms.
+    pub fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Moves on by `step_ms`.
+    pub fn advance(&self, step_ms: u64) {
+        self.0.fetch_add(step_ms, Ordering::Relaxed);
+    }
+}

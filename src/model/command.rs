@@ -1,0 +1,125 @@
+//! What is asked of the registry. Only `commit` carries these out.
+
+use std::sync::Arc;
+
+use super::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, ServiceKey, ServiceSettings};
+
+/// A change that somebody wants. One that reads before it writes is resolved by the committer, never before.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Puts an instance in or replaces it. A replaced one keeps its health and id.
+    Register(InstanceKey, Instance),
+    /// Takes an instance out; an unknown one is no error.
+    Deregister(InstanceKey),
+    /// As register, but the address must exist in some cluster of the service (PUT by a modern Java client).
+    /// The text describes the instance for the error.
+    Replace(InstanceKey, Instance, String),
+    /// Changes some properties of one instance.
+    Patch(Address, Patch),
+    /// Changes metadata of many instances. Answers [`Outcome::Updated`].
+    ChangeMetadata(ServiceKey, Scope, MetadataChange),
+    /// Sets the health of an instance whose cluster has no checker.
+    SetHealth(Address, bool),
+    /// A beat came for an unhealthy instance.
+    Heal(InstanceKey),
+    /// No beat came for too long: unhealthy. Void if a beat came after the one at `last_beat_ms`.
+    Fade {
+        /// The silent instance.
+        key: InstanceKey,
+        /// Awake time of the last beat that was seen.
+        last_beat_ms: u64,
+    },
+    /// No beat came for far too long: removed. Void if a beat came after the one at `last_beat_ms`.
+    Expire {
+        /// The silent instance.
+        key: InstanceKey,
+        /// Awake time of the last beat that was seen.
+        last_beat_ms: u64,
+    },
+    /// Makes a service that must not exist.
+    CreateService(ServiceKey, ServiceSettings),
+    /// Replaces the settings of a service that must exist.
+    UpdateService(ServiceKey, ServiceSettings),
+    /// Removes a service with its clusters and instances.
+    DeleteService(ServiceKey),
+    /// Removes a service if it has no instance.
+    CleanService(ServiceKey),
+    /// Makes a cluster or replaces its settings; the service must exist.
+    UpdateCluster(ClusterKey, ClusterSettings),
+}
+
+impl Command {
+    /// Whether it comes from judging beats. Nobody waits for such a command, and it takes effect in memory even
+    /// while the store refuses writes: the store is healed from memory.
+    pub fn is_by_health(&self) -> bool {
+        matches!(self, Command::Heal(_) | Command::Fade { .. } | Command::Expire { .. })
+    }
+}
+
+/// An instance as some requests name it: without its kind.
+#[derive(Debug, Clone)]
+pub struct Address {
+    /// The service.
+    pub service: ServiceKey,
+    /// Exact name of the cluster.
+    pub cluster: Arc<str>,
+    /// Host.
+    pub ip: Arc<str>,
+    /// Port.
+    pub port: i32,
+}
+
+impl Address {
+    /// The key of the instance of that kind at this address.
+    pub fn of_kind(&self, ephemeral: bool) -> InstanceKey {
+        InstanceKey {
+            service: self.service.clone(),
+            cluster: self.cluster.clone(),
+            ip: self.ip.clone(),
+            port: self.port,
+            ephemeral,
+        }
+    }
+}
+
+/// What a PATCH sets; `None` leaves it as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Patch {
+    /// Replaces all metadata; the inner `None` is the JSON null.
+    pub metadata: Option<Option<Metadata>>,
+    /// Shown by the catalog.
+    pub app: Option<Box<str>>,
+    /// 0 to 10000.
+    pub weight: Option<f64>,
+    /// Sets health directly, unlike any other write.
+    pub healthy: Option<bool>,
+    /// Listed or not.
+    pub enabled: Option<bool>,
+}
+
+/// Which instances of a service a metadata change is for.
+#[derive(Debug, Clone)]
+pub enum Scope {
+    /// All of one kind: ephemeral (true) or persistent (false).
+    Kind(bool),
+    /// These; those that don't exist are skipped.
+    These(Vec<InstanceKey>),
+}
+
+/// How metadata change.
+#[derive(Debug, Clone)]
+pub enum MetadataChange {
+    /// Put these pairs in.
+    Merge(Metadata),
+    /// Take these keys out; the values don't matter.
+    Remove(Metadata),
+}
+
+/// What a command that was carried out has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing.
+    Done,
+    /// The instances that a metadata change was for.
+    Updated(Vec<InstanceKey>),
+}
