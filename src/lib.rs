@@ -40,3 +40,4 @@
 
 pub mod error;
 pub mod model;
+pub mod wire;

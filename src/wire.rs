@@ -1,0 +1,17 @@
+//! Nacos' shapes as text: JSON objects, numbers, metadata, user agents. Pure functions from text to [`crate::model`]
+//! and back; no I/O, no clock, no state. Writers append to one growing `Vec<u8>`, readers borrow from what they read.
+//!
+//! Section numbers without a page are those of `spec/instance-api.md`.
+
+pub mod agent;
+pub mod beat;
+pub mod checker;
+pub mod checksum;
+pub mod instance;
+pub mod json;
+pub mod list;
+pub mod metadata;
+pub mod number;
+mod object;
+pub mod selector;
+pub mod statuses;
