@@ -40,4 +40,5 @@
 
 pub mod error;
 pub mod model;
+pub mod registry;
 pub mod wire;

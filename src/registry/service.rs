@@ -1,0 +1,307 @@
+//! A service: settings, clusters, instances, and the answers built from them.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use parking_lot::RwLock;
+
+use super::lists::{ListKey, Lists, View};
+use super::slot::Slot;
+use crate::model::{ClusterKey, ClusterSettings, Instance, InstanceKey, Row, ServiceKey, ServiceSettings};
+
+static HASHER: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
+static DEFAULT_SETTINGS: LazyLock<Arc<ServiceSettings>> = LazyLock::new(Default::default);
+static DEFAULT_CLUSTER_SETTINGS: LazyLock<Arc<ClusterSettings>> = LazyLock::new(Default::default);
+
+/// Whether a service of this grouped name may be created: `[0-9a-zA-Z@.:_-]+` (`spec/instance-api.md` 1.3).
+pub fn is_service_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"@.:_-".contains(&b))
+}
+
+/// Whether a cluster of this name may be created: `[0-9a-zA-Z-]+` (`spec/instance-api.md` 1.3).
+pub fn is_cluster_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// What became different by a row.
+#[derive(Clone)]
+pub enum Change {
+    /// An instance came or was replaced.
+    Put {
+        /// Where.
+        service: Arc<Service>,
+        /// The instance.
+        slot: Arc<Slot>,
+        /// It was not there before.
+        new: bool,
+    },
+    /// An instance went.
+    Removed {
+        /// Where.
+        service: Arc<Service>,
+        /// The instance that was there.
+        slot: Arc<Slot>,
+    },
+    /// Settings of the service or of a cluster.
+    Settings {
+        /// Where.
+        service: Arc<Service>,
+    },
+    /// The service went with all that it had.
+    Gone {
+        /// The service that was there.
+        service: Arc<Service>,
+    },
+}
+
+/// A cluster of a service.
+#[derive(Clone)]
+pub struct ClusterEntry {
+    /// Its name.
+    pub name: Arc<str>,
+    /// `None`: defaults, nothing stored.
+    pub settings: Option<Arc<ClusterSettings>>,
+}
+
+struct State {
+    /// `None`: defaults, nothing stored.
+    settings: Option<Arc<ServiceSettings>>,
+    clusters: Vec<ClusterEntry>,
+    slots: HashTable<Arc<Slot>>,
+}
+
+/// A service of the registry.
+pub struct Service {
+    key: ServiceKey,
+    state: RwLock<State>,
+    /// Counts states; changes under the write lock of `state`.
+    version: AtomicU64,
+    /// `lastRefTime` of the newest answer, epoch ms.
+    last_ref_ms: AtomicU64,
+    lists: RwLock<Lists>,
+}
+
+fn hash(cluster: &str, ip: &str, port: i32, ephemeral: bool) -> u64 {
+    HASHER.hash_one((ip, port, cluster, ephemeral))
+}
+
+fn hash_slot(slot: &Arc<Slot>) -> u64 {
+    hash(slot.cluster(), slot.ip(), slot.port(), slot.is_ephemeral())
+}
+
+impl State {
+    fn find(&self, cluster: &str, ip: &str, port: i32, ephemeral: bool) -> Option<&Arc<Slot>> {
+        self.slots.find(hash(cluster, ip, port, ephemeral), |slot| {
+            slot.port() == port && slot.is_ephemeral() == ephemeral && slot.ip() == ip && **slot.cluster() == *cluster
+        })
+    }
+
+    fn cluster(&self, name: &str) -> Option<&ClusterEntry> {
+        self.clusters.iter().find(|cluster| *cluster.name == *name)
+    }
+
+    fn ensure_cluster(&mut self, name: &Arc<str>) -> Arc<str> {
+        if let Some(cluster) = self.cluster(name) {
+            return cluster.name.clone();
+        }
+        self.clusters.push(ClusterEntry { name: name.clone(), settings: None });
+        name.clone()
+    }
+}
+
+impl Service {
+    pub(super) fn new(key: ServiceKey) -> Self {
+        Self {
+            key,
+            state: RwLock::new(State { settings: None, clusters: Vec::new(), slots: HashTable::new() }),
+            version: AtomicU64::new(0),
+            last_ref_ms: AtomicU64::new(0),
+            lists: RwLock::default(),
+        }
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &ServiceKey {
+        &self.key
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> Arc<ServiceSettings> {
+        self.state.read().settings.clone().unwrap_or_else(|| DEFAULT_SETTINGS.clone())
+    }
+
+    /// Whether its settings are stored (created by hand or by a persistent instance).
+    pub fn is_stored(&self) -> bool {
+        self.state.read().settings.is_some()
+    }
+
+    /// A cluster by its exact name.
+    pub fn cluster(&self, name: &str) -> Option<ClusterEntry> {
+        self.state.read().cluster(name).cloned()
+    }
+
+    /// The instance at that address.
+    pub fn find(&self, cluster: &str, ip: &str, port: i32, ephemeral: bool) -> Option<Arc<Slot>> {
+        self.state.read().find(cluster, ip, port, ephemeral).cloned()
+    }
+
+    /// Number of instances of both kinds.
+    pub fn len(&self) -> usize {
+        self.state.read().slots.len()
+    }
+
+    /// Whether it has no instance.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All instances in no particular order.
+    pub fn slots(&self) -> Vec<Arc<Slot>> {
+        self.state.read().slots.iter().cloned().collect()
+    }
+
+    /// Its state now, with the instances in a fixed order.
+    pub fn view(&self) -> View {
+        let state = self.state.read();
+        let clusters = state.clusters.iter();
+        let mut view = View {
+            settings: state.settings.clone().unwrap_or_else(|| DEFAULT_SETTINGS.clone()),
+            clusters: clusters
+                .map(|c| (c.name.clone(), c.settings.clone().unwrap_or_else(|| DEFAULT_CLUSTER_SETTINGS.clone())))
+                .collect(),
+            slots: state.slots.iter().cloned().collect(),
+            version: self.version.load(Ordering::Relaxed),
+        };
+        drop(state);
+        view.slots.sort_unstable_by(|a, b| {
+            (a.cluster(), a.ip(), a.port(), a.is_ephemeral()).cmp(&(b.cluster(), b.ip(), b.port(), b.is_ephemeral()))
+        });
+        view
+    }
+
+    /// The answer for `key` if the service hasn't changed since it was built.
+    pub fn list(&self, key: &ListKey<'_>) -> Option<Bytes> {
+        self.lists.read().get(key)
+    }
+
+    /// Keeps an answer that was built from `view`, unless the service has changed meanwhile.
+    pub fn keep_list(&self, view: &View, key: &ListKey<'_>, bytes: &Bytes) {
+        let mut lists = self.lists.write();
+        if self.version.load(Ordering::Acquire) == view.version {
+            lists.keep(key, bytes);
+        }
+    }
+
+    /// `lastRefTime` of answers built from `view`, epoch ms: `now_ms` for the first of a state, the same for all of
+    /// one state, and always above that of the states before (`spec/clients.md` 1, need 20).
+    pub fn ref_ms(&self, view: &View, now_ms: u64) -> u64 {
+        let mut lists = self.lists.write();
+        let current = self.version.load(Ordering::Acquire) == view.version;
+        if current && lists.ref_ms != 0 {
+            return lists.ref_ms;
+        }
+        let ref_ms = now_ms.max(self.last_ref_ms.load(Ordering::Relaxed) + 1);
+        self.last_ref_ms.store(ref_ms, Ordering::Relaxed);
+        if current {
+            lists.ref_ms = ref_ms;
+        }
+        ref_ms
+    }
+
+    /// The checksum of `view`, made by `make` once for each state.
+    pub fn checksum(&self, view: &View, make: impl FnOnce() -> String) -> Arc<str> {
+        let current = || self.version.load(Ordering::Acquire) == view.version;
+        if let Some(known) = self.lists.read().checksum.as_ref().filter(|_| current()) {
+            return known.clone();
+        }
+        let made: Arc<str> = make().into();
+        let mut lists = self.lists.write();
+        if current() {
+            lists.checksum = Some(made.clone());
+        }
+        made
+    }
+
+    /// All that the store has to hold of it.
+    pub fn rows(&self) -> Vec<Row> {
+        let state = self.state.read();
+        let mut rows = Vec::with_capacity(state.slots.len() + 1);
+        if let Some(settings) = &state.settings {
+            rows.push(Row::Service(self.key.clone(), Some(settings.clone())));
+        }
+        for cluster in &state.clusters {
+            if let Some(settings) = &cluster.settings {
+                let key = ClusterKey { service: self.key.clone(), name: cluster.name.clone() };
+                rows.push(Row::Cluster(key, Some(settings.clone())));
+            }
+        }
+        rows.extend(state.slots.iter().map(|slot| Row::Instance(slot.key(&self.key), Some(slot.instance()))));
+        rows
+    }
+
+    /// After every change, before the lock of the state is given back: what was built is out of date.
+    fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+        self.lists.write().clear();
+    }
+
+    pub(super) fn put(
+        &self,
+        key: &InstanceKey,
+        instance: Arc<Instance>,
+        now_ms: u64,
+        renew: bool,
+    ) -> (Arc<Slot>, bool) {
+        let mut state = self.state.write();
+        if let Some(slot) = state.find(&key.cluster, &key.ip, key.port, key.ephemeral).cloned() {
+            slot.set(instance);
+            if renew {
+                slot.touch(now_ms);
+            }
+            self.changed();
+            return (slot, false);
+        }
+        let cluster = state.ensure_cluster(&key.cluster);
+        let slot = Arc::new(Slot::new(cluster, key, instance, now_ms));
+        state.slots.insert_unique(hash_slot(&slot), slot.clone(), hash_slot);
+        self.changed();
+        (slot, true)
+    }
+
+    pub(super) fn remove(&self, key: &InstanceKey) -> Option<Arc<Slot>> {
+        let mut state = self.state.write();
+        let wanted = state.find(&key.cluster, &key.ip, key.port, key.ephemeral)?.clone();
+        let entry = state.slots.find_entry(hash_slot(&wanted), |slot| Arc::ptr_eq(slot, &wanted)).ok()?;
+        entry.remove();
+        wanted.retire();
+        self.changed();
+        Some(wanted)
+    }
+
+    pub(super) fn set_settings(&self, settings: Arc<ServiceSettings>) {
+        let mut state = self.state.write();
+        state.settings = Some(settings);
+        self.changed();
+    }
+
+    pub(super) fn set_cluster(&self, name: &Arc<str>, settings: Option<Arc<ClusterSettings>>) {
+        let mut state = self.state.write();
+        state.ensure_cluster(name);
+        if let Some(cluster) = state.clusters.iter_mut().find(|cluster| cluster.name == *name) {
+            cluster.settings = settings;
+        }
+        self.changed();
+    }
+
+    /// Lets go of all instances; answers how many there were.
+    pub(super) fn retire(&self) -> usize {
+        let mut state = self.state.write();
+        let count = state.slots.len();
+        state.slots.drain().for_each(|slot| slot.retire());
+        self.changed();
+        count
+    }
+}
