@@ -41,4 +41,5 @@
 pub mod error;
 pub mod model;
 pub mod registry;
+pub mod store;
 pub mod wire;

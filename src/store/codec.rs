@@ -1,0 +1,379 @@
+//! Values of rows: `version u8 | sequence u64 BE | bincode payload | crc32 BE of the key and all before`.
+//!
+//! bincode is not self-describing, so the payload is that of *stored forms* of this file, which change with a new schema
+//! only; the model may change freely. The golden-bytes test pins them. bincode's settings: little-endian, variable-length
+//! integers, trailing bytes refused, nothing larger than [`MAX_ROW_BYTES`], decoded from slices only.
+//!
+//! | schema | row version | difference |
+//! |---|---|---|
+//! | 1 | 1 | instances have neither `id` nor `app` |
+//! | 2 | 2 | - |
+//!
+//! A row says its own version, so a store whose migration was cut short still reads.
+
+use std::sync::Arc;
+
+use bincode::Options as _;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::key::{self, Key, KeyFault, Names};
+use crate::{
+    error::{Error, Result},
+    model::{ClusterSettings, HealthChecker, Instance, Metadata, Row, Selector, ServiceSettings},
+};
+
+/// Largest key and value together, in bytes. sled would put values over 128 KiB into files that it never syncs.
+pub const MAX_ROW_BYTES: usize = 64 * 1024;
+/// The schema that is written.
+pub(super) const SCHEMA: u8 = 2;
+/// The oldest schema that is read.
+pub(super) const OLDEST_SCHEMA: u8 = 1;
+
+/// What a value has beside its payload.
+const ENVELOPE_BYTES: usize = 1 + 8 + CRC_BYTES;
+const CRC_BYTES: usize = 4;
+
+/// Refuses a row that [`Store::append`](super::Store::append) would refuse: one of more than [`MAX_ROW_BYTES`].
+pub fn check_size(row: &Row) -> Result<()> {
+    let size = key::encode(row).len() + ENVELOPE_BYTES + payload(row)?.map_or(0, |p| p.len());
+    within_limit(size)
+}
+
+fn within_limit(size: usize) -> Result<()> {
+    if size > MAX_ROW_BYTES {
+        return Err(Error::Limit(format!("a row of {size} bytes is more than the {MAX_ROW_BYTES} that can be stored")));
+    }
+    Ok(())
+}
+
+/// A row as it is written; without a value it is a removal.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Option<Vec<u8>>,
+    /// Of the value; 0 in a removal.
+    pub(super) crc: u32,
+}
+
+/// Why a stored row can't be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Its bytes are not those that were written.
+    Damaged,
+    /// It is sound, but from a program that knows more.
+    Newer(String),
+}
+
+/// `row` as batch `sequence` writes it; refuses one that is too large.
+pub(super) fn encode(row: &Row, sequence: u64) -> Result<Encoded> {
+    let key = key::encode(row);
+    let Some(payload) = payload(row)? else {
+        within_limit(key.len() + ENVELOPE_BYTES)?;
+        return Ok(Encoded { key, value: None, crc: 0 });
+    };
+    within_limit(key.len() + payload.len() + ENVELOPE_BYTES)?;
+    let (value, crc) = seal(&key, SCHEMA, sequence, &payload);
+    Ok(Encoded { key, value: Some(value), crc })
+}
+
+/// A row read back.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub(super) row: Row,
+    pub(super) version: u8,
+    pub(super) sequence: u64,
+    pub(super) crc: u32,
+}
+
+/// The row under `key`; `names` is what the rows read before have in common with it.
+pub(super) fn decode(key: &[u8], value: &[u8], names: &mut Names) -> Result<Decoded, Fault> {
+    let Envelope { version, sequence, payload, crc } = unseal(key, value)?;
+    if version > SCHEMA {
+        return Err(Fault::Newer(format!("a row of version {version}")));
+    }
+    let key = names.decode(key).map_err(|fault| match fault {
+        KeyFault::UnknownKind(kind) => Fault::Newer(format!("a row of kind {kind:#04x}")),
+        KeyFault::Malformed => Fault::Damaged,
+    })?;
+    let row = match key {
+        Key::Instance(key) if version == 1 => Row::Instance(key, Some(Arc::new(read::<InstanceV1>(payload)?.into()))),
+        Key::Instance(key) => Row::Instance(key, Some(Arc::new(read_borrowed::<StoredInstance<'_>>(payload)?.into()))),
+        Key::Service(key) => Row::Service(key, Some(Arc::new(read::<StoredService>(payload)?.into()))),
+        Key::Cluster(key) => Row::Cluster(key, Some(Arc::new(read::<StoredCluster>(payload)?.into()))),
+    };
+    Ok(Decoded { row, version, sequence, crc })
+}
+
+/// What the batch row says of all rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct BatchRow {
+    /// Number of live rows.
+    pub(super) rows: u64,
+    /// Their checksums combined, see [`super::index`].
+    pub(super) sum: u64,
+}
+
+/// Value of the batch row.
+pub(super) fn encode_batch(batch: BatchRow, sequence: u64) -> Result<Vec<u8>> {
+    Ok(seal(&key::BATCH, SCHEMA, sequence, &write(&batch)?).0)
+}
+
+/// The batch row and its sequence.
+pub(super) fn decode_batch(value: &[u8]) -> Result<(BatchRow, u64), Fault> {
+    let envelope = unseal(&key::BATCH, value)?;
+    Ok((read(envelope.payload)?, envelope.sequence))
+}
+
+/// Value of the schema row: an envelope without payload, whose version is the schema. This form is for ever.
+pub(super) fn encode_schema(schema: u8) -> Vec<u8> {
+    seal(&key::SCHEMA, schema, 0, &[]).0
+}
+
+/// The schema that a schema row names.
+pub(super) fn decode_schema(value: &[u8]) -> Result<u8, Fault> {
+    unseal(&key::SCHEMA, value).map(|envelope| envelope.version)
+}
+
+struct Envelope<'a> {
+    version: u8,
+    sequence: u64,
+    payload: &'a [u8],
+    crc: u32,
+}
+
+fn seal(key: &[u8], version: u8, sequence: u64, payload: &[u8]) -> (Vec<u8>, u32) {
+    let mut value = Vec::with_capacity(ENVELOPE_BYTES + payload.len());
+    value.push(version);
+    value.extend(sequence.to_be_bytes());
+    value.extend_from_slice(payload);
+    let crc = checksum(key, &value);
+    value.extend(crc.to_be_bytes());
+    (value, crc)
+}
+
+fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<Envelope<'a>, Fault> {
+    let (body, crc) = value.split_last_chunk::<CRC_BYTES>().ok_or(Fault::Damaged)?;
+    let crc = u32::from_be_bytes(*crc);
+    let (&version, rest) = body.split_first().ok_or(Fault::Damaged)?;
+    let (sequence, payload) = rest.split_first_chunk::<8>().ok_or(Fault::Damaged)?;
+    if version < OLDEST_SCHEMA || checksum(key, body) != crc {
+        return Err(Fault::Damaged);
+    }
+    Ok(Envelope { version, sequence: u64::from_be_bytes(*sequence), payload, crc })
+}
+
+fn checksum(key: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+fn format() -> impl bincode::Options {
+    bincode::DefaultOptions::new()
+        .with_little_endian()
+        .with_varint_encoding()
+        .with_limit(MAX_ROW_BYTES as u64)
+        .reject_trailing_bytes()
+}
+
+fn write<T: Serialize>(stored: &T) -> Result<Vec<u8>> {
+    format().serialize(stored).map_err(|error| match *error {
+        bincode::ErrorKind::SizeLimit => {
+            Error::Limit(format!("a row of more than the {MAX_ROW_BYTES} bytes that can be stored"))
+        }
+        other => Error::Storage(format!("a row can't be encoded: {other}")),
+    })
+}
+
+fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Fault> {
+    read_borrowed(payload)
+}
+
+fn read_borrowed<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Fault> {
+    format().deserialize(payload).map_err(|_| Fault::Damaged)
+}
+
+/// The payload of `row`, `None` of a removal.
+fn payload(row: &Row) -> Result<Option<Vec<u8>>> {
+    match row {
+        Row::Instance(_, Some(instance)) => write(&StoredInstance::from(instance.as_ref())).map(Some),
+        Row::Service(_, Some(settings)) => write(&StoredService::from(settings.as_ref())).map(Some),
+        Row::Cluster(_, Some(settings)) => write(&StoredCluster::from(settings.as_ref())).map(Some),
+        Row::Instance(_, None) | Row::Service(_, None) | Row::Cluster(_, None) => Ok(None),
+    }
+}
+
+/// Metadata: pairs in order of keys.
+type Pairs<'a> = Vec<(&'a str, &'a str)>;
+type OwnedPairs = Vec<(String, String)>;
+
+fn owned(metadata: &Metadata) -> OwnedPairs {
+    metadata.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredInstance<'a> {
+    weight: f64,
+    healthy: bool,
+    enabled: bool,
+    marked: bool,
+    #[serde(borrow)]
+    metadata: Option<Pairs<'a>>,
+    #[serde(borrow)]
+    id: Option<&'a str>,
+    #[serde(borrow)]
+    app: Option<&'a str>,
+}
+
+impl<'a> From<&'a Instance> for StoredInstance<'a> {
+    fn from(instance: &'a Instance) -> Self {
+        let Instance { weight, healthy, enabled, marked, metadata, id, app } = instance;
+        Self {
+            weight: *weight,
+            healthy: *healthy,
+            enabled: *enabled,
+            marked: *marked,
+            metadata: metadata.as_ref().map(|m| m.iter().collect()),
+            id: id.as_deref(),
+            app: app.as_deref(),
+        }
+    }
+}
+
+impl From<StoredInstance<'_>> for Instance {
+    fn from(stored: StoredInstance<'_>) -> Self {
+        let StoredInstance { weight, healthy, enabled, marked, metadata, id, app } = stored;
+        let metadata = metadata.map(|pairs| pairs.into_iter().collect());
+        Self { weight, healthy, enabled, marked, metadata, id: id.map(Into::into), app: app.map(Into::into) }
+    }
+}
+
+/// An instance of schema 1.
+#[derive(Serialize, Deserialize)]
+struct InstanceV1 {
+    weight: f64,
+    healthy: bool,
+    enabled: bool,
+    marked: bool,
+    metadata: Option<OwnedPairs>,
+}
+
+impl From<InstanceV1> for Instance {
+    fn from(stored: InstanceV1) -> Self {
+        let InstanceV1 { weight, healthy, enabled, marked, metadata } = stored;
+        let metadata = metadata.map(|pairs| pairs.into_iter().collect());
+        Self { weight, healthy, enabled, marked, metadata, id: None, app: None }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredService {
+    protect_threshold: f32,
+    metadata: OwnedPairs,
+    selector: StoredSelector,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredSelector {
+    None,
+    Label { expression: String, labels: Vec<String> },
+}
+
+impl From<&ServiceSettings> for StoredService {
+    fn from(settings: &ServiceSettings) -> Self {
+        let selector = match &settings.selector {
+            Selector::None => StoredSelector::None,
+            Selector::Label { expression, labels } => {
+                StoredSelector::Label { expression: expression.clone(), labels: labels.clone() }
+            }
+        };
+        Self { protect_threshold: settings.protect_threshold, metadata: owned(&settings.metadata), selector }
+    }
+}
+
+impl From<StoredService> for ServiceSettings {
+    fn from(stored: StoredService) -> Self {
+        let selector = match stored.selector {
+            StoredSelector::None => Selector::None,
+            StoredSelector::Label { expression, labels } => Selector::Label { expression, labels },
+        };
+        let metadata = stored.metadata.into_iter().collect();
+        Self { protect_threshold: stored.protect_threshold, metadata, selector }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredCluster {
+    checker: StoredChecker,
+    check_port: i32,
+    use_instance_port: bool,
+    metadata: OwnedPairs,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredChecker {
+    Tcp,
+    Http { path: String, headers: String, expected_code: i32 },
+    Mysql { user: Option<String>, pwd: Option<String>, cmd: Option<String> },
+    None,
+}
+
+impl From<&ClusterSettings> for StoredCluster {
+    fn from(settings: &ClusterSettings) -> Self {
+        let checker = match settings.checker.clone() {
+            HealthChecker::Tcp => StoredChecker::Tcp,
+            HealthChecker::Http { path, headers, expected_code } => {
+                StoredChecker::Http { path, headers, expected_code }
+            }
+            HealthChecker::Mysql { user, pwd, cmd } => StoredChecker::Mysql { user, pwd, cmd },
+            HealthChecker::None => StoredChecker::None,
+        };
+        Self {
+            checker,
+            check_port: settings.check_port,
+            use_instance_port: settings.use_instance_port,
+            metadata: owned(&settings.metadata),
+        }
+    }
+}
+
+impl From<StoredCluster> for ClusterSettings {
+    fn from(stored: StoredCluster) -> Self {
+        let StoredCluster { checker, check_port, use_instance_port, metadata } = stored;
+        let checker = match checker {
+            StoredChecker::Tcp => HealthChecker::Tcp,
+            StoredChecker::Http { path, headers, expected_code } => {
+                HealthChecker::Http { path, headers, expected_code }
+            }
+            StoredChecker::Mysql { user, pwd, cmd } => HealthChecker::Mysql { user, pwd, cmd },
+            StoredChecker::None => HealthChecker::None,
+        };
+        Self { checker, check_port, use_instance_port, metadata: metadata.into_iter().collect() }
+    }
+}
+
+/// A row as schema 1 wrote it.
+#[cfg(test)]
+pub(super) fn encode_v1(row: &Row, sequence: u64) -> (Vec<u8>, Vec<u8>, u32) {
+    let key = key::encode(row);
+    let payload = match row {
+        Row::Instance(_, Some(instance)) => write(&InstanceV1 {
+            weight: instance.weight,
+            healthy: instance.healthy,
+            enabled: instance.enabled,
+            marked: instance.marked,
+            metadata: instance.metadata.as_ref().map(owned),
+        })
+        .unwrap(),
+        other => payload(other).unwrap().unwrap(),
+    };
+    let (value, crc) = seal(&key, 1, sequence, &payload);
+    (key, value, crc)
+}
+
+/// A sound row of any version and key.
+#[cfg(test)]
+pub(super) fn seal_any(key: &[u8], version: u8, payload: &[u8]) -> Vec<u8> {
+    seal(key, version, 1, payload).0
+}

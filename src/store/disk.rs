@@ -1,0 +1,361 @@
+//! The running store: a generation, the index of what is in it, and the sidecar.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::{
+    codec::{self, Encoded},
+    compact::{self, Compaction, Stop},
+    folder::{Current, Folder},
+    fresh::Fresh,
+    index::{Index, Sums},
+    key,
+    lock::Lock,
+    options::{Durability, Options},
+    recover::Recovered,
+    report::StoreStats,
+    sidecar::{Record, Sidecar},
+    table::{OpenFault, Table, Writes},
+};
+use crate::{
+    error::{Error, Result},
+    model::Row,
+};
+
+/// Time between two refreshes of the sidecar while nothing is stored, and between two syncs of it, in milliseconds.
+const SIDECAR_EVERY_MS: u64 = 1000;
+
+/// Fields in the order in which they are to be dropped: the lock last.
+#[derive(Debug)]
+pub(super) struct Disk {
+    compaction: Option<Compaction>,
+    /// `None` until the first rebuild of a store that opened as failed.
+    table: Option<Arc<Table>>,
+    generation: u64,
+    /// Of all batches applied.
+    index: Index,
+    sequence: u64,
+    /// What is durable, and since when anything isn't.
+    record: Record,
+    dirty: bool,
+    sidecar: Sidecar,
+    sidecar_synced_sequence: u64,
+    sidecar_failed: bool,
+    file_bytes: u64,
+    last_sync_ms: u64,
+    last_refresh_ms: u64,
+    last_look_ms: u64,
+    compact_not_before_ms: u64,
+    wall_now_ms: u64,
+    retiring: Vec<JoinHandle<()>>,
+    folder: Folder,
+    _lock: Lock,
+}
+
+impl Disk {
+    /// Goes on where a recovery ended.
+    pub(super) fn start(recovered: Recovered, options: &Options, wall_now_ms: u64) -> Result<Self> {
+        let Recovered { folder, lock, table, generation, index, sequence, failure: _ } = recovered;
+        let Sums { rows, sum, .. } = index.sums();
+        let record = Record { generation, sequence, rows, sum, last_alive_ms: wall_now_ms };
+        // A store that has to be rebuilt keeps its old sidecar, which is what its damage shows by.
+        let kept = match Sidecar::read(&folder.sidecar()) {
+            super::sidecar::Found::Record(old) if table.is_none() => Record { last_alive_ms: wall_now_ms, ..old },
+            _ => record,
+        };
+        let sidecar = Sidecar::open(&folder.sidecar(), &kept)
+            .map_err(|error| Error::Setup(format!("{} can't be written: {error}", folder.sidecar().display())))?;
+        let file_bytes = table.as_ref().map_or(0, |table| table.file_bytes());
+        tracing::debug!(generation, sequence, rows, mode = %options.durability, "the store is open");
+        Ok(Self {
+            compaction: None,
+            table,
+            generation,
+            index,
+            sequence,
+            record: kept,
+            dirty: false,
+            sidecar,
+            sidecar_synced_sequence: kept.sequence,
+            sidecar_failed: false,
+            file_bytes,
+            last_sync_ms: wall_now_ms,
+            last_refresh_ms: wall_now_ms,
+            last_look_ms: wall_now_ms,
+            compact_not_before_ms: 0,
+            wall_now_ms,
+            retiring: Vec::new(),
+            folder,
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.sequence + 1
+    }
+
+    pub(super) fn sums(&self) -> Sums {
+        self.index.sums()
+    }
+
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    #[cfg(test)]
+    pub(super) fn table(&self) -> &Table {
+        self.table.as_ref().unwrap()
+    }
+
+    #[cfg(test)]
+    pub(super) fn compaction(&self) -> Option<&Compaction> {
+        self.compaction.as_ref()
+    }
+
+    fn in_use(&self) -> Result<Arc<Table>, String> {
+        self.table.clone().ok_or_else(|| "there is no generation to write to".to_owned())
+    }
+
+    /// Stores a batch. After an error the index is of no use: the store has failed.
+    pub(super) fn append(
+        &mut self,
+        rows: &[Encoded],
+        sequence: u64,
+        options: &Options,
+        stats: &StoreStats,
+    ) -> Result<(), String> {
+        let table = self.in_use()?;
+        let mut writes = Writes::default();
+        for Encoded { key, value, crc } in rows {
+            match value {
+                Some(value) => {
+                    writes.insert(key, value);
+                    let entry = self.index.hasher().entry(key, *crc, key.len() + value.len());
+                    self.index.put(entry);
+                }
+                None => {
+                    writes.remove(key);
+                    self.index.remove(key);
+                }
+            }
+        }
+        let copy = self.compaction.is_some().then(|| writes.clone());
+        let batch = codec::encode_batch(self.index.sums().batch_row(), sequence).map_err(text)?;
+        writes.insert(&key::BATCH, &batch);
+        table.apply(writes)?;
+        self.sequence = sequence;
+        self.dirty = true;
+        if let (Some(copy), Some(compaction)) = (copy, &mut self.compaction)
+            && let Err(reason) = compaction.apply(copy)
+        {
+            self.stop_compaction(&reason);
+        }
+        match options.durability {
+            Durability::Synced => self.sync(stats),
+            Durability::Written => {
+                table.flush()?;
+                self.mark_durable();
+                Ok(())
+            }
+            Durability::Interval | Durability::Off => Ok(()),
+        }
+    }
+
+    fn sync(&mut self, stats: &StoreStats) -> Result<(), String> {
+        let started = Instant::now();
+        self.in_use()?.sync()?;
+        stats.count_sync(started.elapsed());
+        self.last_sync_ms = self.wall_now_ms;
+        self.mark_durable();
+        Ok(())
+    }
+
+    /// Everything applied is as durable as it gets: the sidecar may say so.
+    fn mark_durable(&mut self) {
+        let Sums { rows, sum, .. } = self.index.sums();
+        self.dirty = false;
+        self.record = Record { generation: self.generation, sequence: self.sequence, rows, sum, ..self.record };
+        self.write_sidecar();
+    }
+
+    /// A sidecar that can't be written falls behind, and then only sees less: no reason to refuse writes.
+    fn write_sidecar(&mut self) {
+        let failed = self.sidecar.write(&self.record).inspect_err(|error| {
+            if !self.sidecar_failed {
+                tracing::warn!("the sidecar can't be written: {error}");
+            }
+        });
+        self.sidecar_failed = failed.is_err();
+    }
+
+    /// What is due at `wall_now_ms`. The clock may jump: a time in the future counts as long ago.
+    pub(super) fn tick(&mut self, wall_now_ms: u64, options: &Options, stats: &StoreStats) -> Result<(), String> {
+        self.wall_now_ms = wall_now_ms;
+        if options.durability == Durability::Interval
+            && self.dirty
+            && is_over(self.last_sync_ms, options.interval_ms, wall_now_ms)
+        {
+            self.sync(stats)?;
+        }
+        self.refresh_sidecar(wall_now_ms, options);
+        if is_over(self.last_look_ms, compact::LOOK_EVERY_MS, wall_now_ms) {
+            self.look(options);
+        }
+        self.step_compaction(stats)
+    }
+
+    /// Once a second: the time last alive, and a sync of the sidecar if it has new rows to tell of. Modes that do
+    /// without syncs do without this one, too.
+    pub(super) fn refresh_sidecar(&mut self, wall_now_ms: u64, options: &Options) {
+        if !is_over(self.last_refresh_ms, SIDECAR_EVERY_MS, wall_now_ms) {
+            return;
+        }
+        self.wall_now_ms = wall_now_ms;
+        self.last_refresh_ms = wall_now_ms;
+        self.record.last_alive_ms = wall_now_ms;
+        self.write_sidecar();
+        let is_synced = matches!(options.durability, Durability::Synced | Durability::Interval);
+        if is_synced && self.sidecar_synced_sequence != self.record.sequence {
+            self.sync_sidecar();
+        }
+    }
+
+    fn sync_sidecar(&mut self) {
+        match self.sidecar.sync() {
+            Ok(()) => self.sidecar_synced_sequence = self.record.sequence,
+            Err(error) => tracing::warn!("the sidecar can't be synced: {error}"),
+        }
+    }
+
+    /// Looks at the size of the file and starts a compaction if it is due.
+    fn look(&mut self, options: &Options) {
+        self.last_look_ms = self.wall_now_ms;
+        self.retiring.retain(|thread| !thread.is_finished());
+        let Some(table) = &self.table else { return };
+        self.file_bytes = table.file_bytes();
+        let live_bytes = self.index.sums().bytes;
+        if self.compaction.is_some()
+            || self.wall_now_ms < self.compact_not_before_ms
+            || !compact::is_due(options, self.file_bytes, live_bytes)
+        {
+            return;
+        }
+        self.compact_not_before_ms = self.wall_now_ms.saturating_add(compact::RETRY_AFTER_MS);
+        tracing::info!(file_bytes = self.file_bytes, live_bytes, "compaction starts");
+        match Compaction::begin(&self.folder, options) {
+            Ok(compaction) => self.compaction = Some(compaction),
+            Err(reason) => tracing::warn!("compaction can't start: {reason}"),
+        }
+    }
+
+    fn stop_compaction(&mut self, reason: &str) {
+        if let Some(compaction) = self.compaction.take() {
+            tracing::warn!("compaction stops: {reason}");
+            compaction.fresh.abandon();
+        }
+    }
+
+    fn step_compaction(&mut self, stats: &StoreStats) -> Result<(), String> {
+        let Some(mut compaction) = self.compaction.take() else { return Ok(()) };
+        match compaction.step(self.in_use()?.as_ref()) {
+            Ok(false) => self.compaction = Some(compaction),
+            Ok(true) => match compaction.fresh.finish(self.index.sums(), self.sequence) {
+                Ok((table, generation)) => {
+                    self.swap(table, generation);
+                    self.mark_durable();
+                    StoreStats::add(&stats.compactions, 1);
+                    tracing::info!(file_bytes = self.file_bytes, "compaction is done");
+                }
+                // Then it is not sure which generation the next open takes: this one must get no more rows.
+                Err(reason) if self.folder.current() != Current::Names(self.generation) => return Err(reason),
+                Err(reason) => tracing::warn!("compaction stops: {reason}"),
+            },
+            Err(Stop::Copy(reason)) => {
+                tracing::warn!("compaction stops: {reason}");
+                compaction.fresh.abandon();
+            }
+            Err(Stop::Source(reason)) => {
+                compaction.fresh.abandon();
+                return Err(reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with another generation, which is durable and named by `CURRENT`; the old one goes in the background.
+    fn swap(&mut self, table: Arc<Table>, generation: u64) {
+        let (folder, wall_now_ms, old) = (self.folder.clone(), self.wall_now_ms, self.generation);
+        self.file_bytes = table.file_bytes();
+        self.generation = generation;
+        let old_table = self.table.replace(table);
+        let retire = move || {
+            drop(old_table);
+            folder.retire(old, wall_now_ms);
+        };
+        match thread::Builder::new().name("nacre-store-retire".to_owned()).spawn(retire) {
+            Ok(thread) => self.retiring.push(thread),
+            Err(error) => tracing::warn!("{} stays until the next start: {error}", Folder::name(old)),
+        }
+    }
+
+    /// Writes `rows` to a fresh generation and goes on with it.
+    pub(super) fn rebuild(&mut self, rows: &mut dyn Iterator<Item = Row>, options: &Options) -> Result<(), String> {
+        self.stop_compaction("the store is rebuilt");
+        let limit = Duration::from_millis(options.open_timeout_ms);
+        let mut fresh = Fresh::begin(&self.folder, options.cache_bytes, limit).map_err(OpenFault::into_text)?;
+        let sequence = self.next_sequence().max(self.record.sequence + 1);
+        let index = match fill(&mut fresh, rows, sequence) {
+            Ok(index) => index,
+            Err(reason) => {
+                fresh.abandon();
+                return Err(reason);
+            }
+        };
+        let (table, generation) = fresh.finish(index.sums(), sequence)?;
+        self.index = index;
+        self.sequence = sequence;
+        self.swap(table, generation);
+        self.mark_durable();
+        Ok(())
+    }
+
+    /// Ends in order; what a failed store holds is left as it is.
+    pub(super) fn close(mut self, failed: bool, options: &Options, stats: &StoreStats) -> Result<(), String> {
+        self.stop_compaction("the store is closed");
+        let synced = if failed { Ok(()) } else { self.sync(stats) };
+        self.record.last_alive_ms = self.wall_now_ms;
+        self.write_sidecar();
+        self.sync_sidecar();
+        drop(self.table.take());
+        for thread in self.retiring.drain(..) {
+            if thread.join().is_err() {
+                tracing::warn!("a generation no longer in use was not cleared away");
+            }
+        }
+        tracing::debug!(mode = %options.durability, "the store is closed");
+        synced
+    }
+}
+
+fn fill(fresh: &mut Fresh, rows: &mut dyn Iterator<Item = Row>, sequence: u64) -> Result<Index, String> {
+    let mut index = Index::default();
+    for row in rows {
+        let Encoded { key, value, crc } = codec::encode(&row, sequence).map_err(text)?;
+        let Some(value) = value else { continue };
+        fresh.put(&key, &value)?;
+        let entry = index.hasher().entry(&key, crc, key.len() + value.len());
+        index.put(entry);
+    }
+    Ok(index)
+}
+
+fn text(error: Error) -> String {
+    error.message().to_owned()
+}
+
+fn is_over(since_ms: u64, time_ms: u64, now_ms: u64) -> bool {
+    now_ms.checked_sub(since_ms).is_none_or(|passed| passed >= time_ms)
+}

@@ -1,0 +1,163 @@
+//! Keys of rows: a kind byte, then the names, each escaped so that byte order is name order and no two keys coincide.
+//!
+//! | kind | parts |
+//! |---|---|
+//! | `0x00` the schema row, `0x01` the batch row | none |
+//! | `0x10` ephemeral instance, `0x20` persistent instance | namespace, service, cluster, ip, port |
+//! | `0x30` service settings | namespace, service |
+//! | `0x40` cluster settings | namespace, service, cluster |
+//!
+//! In a name the byte `00` becomes `00 FF`; a name ends with `00 01`. The port is 4 bytes, big-endian, with the sign bit
+//! flipped. The gaps between kinds are room for related kinds to come.
+
+use std::{borrow::Cow, sync::Arc};
+
+use crate::model::{ClusterKey, InstanceKey, Row, ServiceKey};
+
+/// Key of the schema row.
+pub(super) const SCHEMA: [u8; 1] = [0x00];
+/// Key of the batch row.
+pub(super) const BATCH: [u8; 1] = [0x01];
+/// Keys from here on are those of rows.
+pub(super) const FIRST: [u8; 1] = [0x02];
+
+const EPHEMERAL: u8 = 0x10;
+const PERSISTENT: u8 = 0x20;
+const SERVICE: u8 = 0x30;
+const CLUSTER: u8 = 0x40;
+
+const ZERO: u8 = 0x00;
+const ESCAPED: u8 = 0xFF;
+const END: u8 = 0x01;
+const SIGN: u32 = 0x8000_0000;
+
+/// A key taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Key {
+    Instance(InstanceKey),
+    Service(ServiceKey),
+    Cluster(ClusterKey),
+}
+
+/// Why bytes are no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyFault {
+    UnknownKind(u8),
+    Malformed,
+}
+
+/// The key of `row`.
+pub(super) fn encode(row: &Row) -> Vec<u8> {
+    let mut key = Vec::with_capacity(96);
+    match row {
+        Row::Instance(k, _) => {
+            key.push(if k.ephemeral { EPHEMERAL } else { PERSISTENT });
+            push_service(&mut key, &k.service);
+            push(&mut key, &k.cluster);
+            push(&mut key, &k.ip);
+            key.extend((k.port.cast_unsigned() ^ SIGN).to_be_bytes());
+        }
+        Row::Service(k, _) => {
+            key.push(SERVICE);
+            push_service(&mut key, k);
+        }
+        Row::Cluster(k, _) => {
+            key.push(CLUSTER);
+            push_service(&mut key, &k.service);
+            push(&mut key, &k.name);
+        }
+    }
+    key
+}
+
+fn push_service(key: &mut Vec<u8>, service: &ServiceKey) {
+    push(key, &service.namespace);
+    push(key, &service.name);
+}
+
+fn push(key: &mut Vec<u8>, name: &str) {
+    for (at, run) in name.as_bytes().split(|byte| *byte == ZERO).enumerate() {
+        if at > 0 {
+            key.extend([ZERO, ESCAPED]);
+        }
+        key.extend_from_slice(run);
+    }
+    key.extend([ZERO, END]);
+}
+
+/// Takes keys apart. Neighbours in key order share their names, which saves most of the memory that names take.
+#[derive(Debug)]
+pub(super) struct Names {
+    service: ServiceKey,
+    cluster: Arc<str>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { service: ServiceKey::new("", ""), cluster: "".into() }
+    }
+}
+
+impl Names {
+    /// The exact inverse of [`encode`].
+    pub(super) fn decode(&mut self, key: &[u8]) -> Result<Key, KeyFault> {
+        let (&kind, mut rest) = key.split_first().ok_or(KeyFault::Malformed)?;
+        let key = match kind {
+            EPHEMERAL | PERSISTENT => {
+                let service = self.service(&mut rest)?;
+                let cluster = shared(&mut self.cluster, &pull(&mut rest)?);
+                let ip = pull(&mut rest)?.as_ref().into();
+                let (port, end) = rest.split_first_chunk::<4>().ok_or(KeyFault::Malformed)?;
+                rest = end;
+                let port = (u32::from_be_bytes(*port) ^ SIGN).cast_signed();
+                Key::Instance(InstanceKey { service, cluster, ip, port, ephemeral: kind == EPHEMERAL })
+            }
+            SERVICE => Key::Service(self.service(&mut rest)?),
+            CLUSTER => {
+                let service = self.service(&mut rest)?;
+                Key::Cluster(ClusterKey { service, name: shared(&mut self.cluster, &pull(&mut rest)?) })
+            }
+            other => return Err(KeyFault::UnknownKind(other)),
+        };
+        if rest.is_empty() { Ok(key) } else { Err(KeyFault::Malformed) }
+    }
+
+    fn service(&mut self, rest: &mut &[u8]) -> Result<ServiceKey, KeyFault> {
+        shared(&mut self.service.namespace, &pull(rest)?);
+        shared(&mut self.service.name, &pull(rest)?);
+        Ok(self.service.clone())
+    }
+}
+
+/// `last` if it says the same as `name`, otherwise a new text that becomes `last`.
+fn shared(last: &mut Arc<str>, name: &str) -> Arc<str> {
+    if last.as_ref() != name {
+        *last = name.into();
+    }
+    last.clone()
+}
+
+/// Takes one name off `rest`.
+fn pull<'a>(rest: &mut &'a [u8]) -> Result<Cow<'a, str>, KeyFault> {
+    let mut unescaped: Vec<u8> = Vec::new();
+    loop {
+        let zero = rest.iter().position(|byte| *byte == ZERO).ok_or(KeyFault::Malformed)?;
+        let (run, tail) = rest.split_at(zero);
+        match tail {
+            [_, END, after @ ..] => {
+                *rest = after;
+                if unescaped.is_empty() {
+                    return std::str::from_utf8(run).map(Cow::Borrowed).map_err(|_| KeyFault::Malformed);
+                }
+                unescaped.extend_from_slice(run);
+                return String::from_utf8(unescaped).map(Cow::Owned).map_err(|_| KeyFault::Malformed);
+            }
+            [_, ESCAPED, after @ ..] => {
+                *rest = after;
+                unescaped.extend_from_slice(run);
+                unescaped.push(ZERO);
+            }
+            _ => return Err(KeyFault::Malformed),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! One process at a time in a data folder.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Write},
+    path::Path,
+};
+
+use crate::error::{Error, Result};
+
+/// The lock on a data folder, held until dropped; the system drops it with the process.
+#[derive(Debug)]
+pub(super) struct Lock(#[expect(dead_code, reason = "open for as long as the lock is held")] File);
+
+impl Lock {
+    /// Takes the lock of `dir`, or says which process has it.
+    pub(super) fn take(dir: &Path) -> Result<Self> {
+        let path = dir.join("lock");
+        let unusable = |error| Error::Setup(format!("the data folder {} can't be used: {error}", dir.display()));
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                // Only for the message, which does without as well.
+                let _ = (&mut file).take(20).read_to_string(&mut pid);
+                let holder = if pid.trim().is_empty() { String::new() } else { format!(" (process {})", pid.trim()) };
+                return Err(Error::Setup(format!(
+                    "the data folder {} is in use by another process{holder}",
+                    dir.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
+        Ok(Self(file))
+    }
+}
