@@ -38,6 +38,7 @@
 //! - Damaged data are never deleted, and never go unreported.
 //! - `tests/tidy.rs` checks who may import whom, and the size of files and functions.
 
+pub mod commit;
 pub mod error;
 pub mod model;
 pub mod registry;

@@ -1,0 +1,291 @@
+//! The write path: command -> rows -> store -> registry -> answer. This is the only place that knows the order.
+//!
+//! One thread drains a bounded queue. A batch is whatever arrived while the batch before was made durable: no timer,
+//! no latency when idle (group commit). A batch is appended, made durable once, applied to the registry in log order;
+//! then every waiter is answered and the changes are published. A command that reads before it writes is resolved
+//! here, against the registry; if it reads what the batch at hand touches, that batch is committed first, so two such
+//! commands can't lose each other's work.
+//!
+//! When the store refuses, the commands of the batch fail and memory stays as it was (except for what health found
+//! out); with back-off the whole registry is then written to a fresh store.
+
+mod batch;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::RwLock;
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Result};
+use crate::model::clock::AwakeClock;
+use crate::model::command::{Command, Outcome};
+use crate::registry::{Change, Registry};
+use crate::store::{OnFailure, Store};
+use batch::Batch;
+
+/// How often the store is looked after when nothing is written.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+/// First and longest pause between tries to heal the store.
+const HEAL_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+
+/// Bounds and rules of the write path.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Commands that may wait; one more is refused.
+    pub queue_len: usize,
+    /// Rows of one batch; a single command may exceed it.
+    pub batch_rows: usize,
+    /// While the store is broken.
+    pub on_failure: OnFailure,
+}
+
+/// Is told of every change, in order, after it took effect. Must not block.
+pub type Listener = Box<dyn Fn(&[Change]) + Send>;
+
+struct Request {
+    command: Command,
+    reply: Option<oneshot::Sender<Result<Outcome>>>,
+}
+
+enum Message {
+    Request(Request),
+    Stop,
+}
+
+/// Why writes don't work now, and counters.
+#[derive(Debug, Default)]
+pub struct Status {
+    failure: RwLock<Option<Arc<str>>>,
+    failures: AtomicU64,
+}
+
+impl Status {
+    /// Why the store takes no writes; `None` when it does.
+    pub fn failure(&self) -> Option<Arc<str>> {
+        self.failure.read().clone()
+    }
+
+    /// How often the store has failed since the start.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+}
+
+/// The way in, cheap to clone.
+#[derive(Clone)]
+pub struct Commit {
+    queue: SyncSender<Message>,
+    status: Arc<Status>,
+}
+
+impl Commit {
+    /// Carries `command` out; answers when it is as durable as configured and visible.
+    ///
+    /// # Errors
+    /// What resolving the command says; [`Error::Limit`] when the queue is full; [`Error::Storage`] when the store
+    /// refuses (nothing changed).
+    pub async fn run(&self, command: Command) -> Result<Outcome> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request { command, reply: Some(reply) })?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Hands `command` over without waiting for it.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] when the queue is full.
+    pub fn post(&self, command: Command) -> Result<()> {
+        self.send(Request { command, reply: None })
+    }
+
+    /// How the store does.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Lets the committer end after what is in the queue, and close the store.
+    pub fn stop(&self) {
+        // The committer may have ended already.
+        let _ = self.queue.send(Message::Stop);
+    }
+
+    fn send(&self, request: Request) -> Result<()> {
+        self.queue.try_send(Message::Request(request)).map_err(|refused| match refused {
+            TrySendError::Full(_) => Error::Limit("too many writes are waiting, try again later".into()),
+            TrySendError::Disconnected(_) => stopping(),
+        })
+    }
+}
+
+fn stopping() -> Error {
+    Error::Unavailable("the server is stopping".into())
+}
+
+/// Starts the committer in a thread of its own.
+///
+/// # Errors
+/// [`Error::Setup`] when there can be no thread.
+pub fn start(
+    registry: Arc<Registry>,
+    store: Store,
+    clock: AwakeClock,
+    options: Options,
+    listeners: Vec<Listener>,
+) -> Result<(Commit, JoinHandle<()>)> {
+    let (queue, requests) = sync_channel(options.queue_len);
+    let status = Arc::new(Status::default());
+    let committer = Committer {
+        registry,
+        store,
+        clock,
+        options,
+        listeners,
+        requests,
+        status: status.clone(),
+        held: None,
+        heal_at: None,
+        backoff: HEAL_BACKOFF.0,
+    };
+    let thread = std::thread::Builder::new().name("commit".into()).spawn(move || committer.run());
+    let thread = thread.map_err(|e| Error::Setup(format!("no thread for the committer: {e}")))?;
+    Ok((Commit { queue, status }, thread))
+}
+
+struct Committer {
+    registry: Arc<Registry>,
+    store: Store,
+    clock: AwakeClock,
+    options: Options,
+    listeners: Vec<Listener>,
+    requests: Receiver<Message>,
+    status: Arc<Status>,
+    /// What has to wait for the batch at hand.
+    held: Option<Message>,
+    heal_at: Option<Instant>,
+    backoff: Duration,
+}
+
+impl Committer {
+    fn run(mut self) {
+        let mut next_housekeeping = Instant::now();
+        loop {
+            let first = match self.held.take() {
+                Some(message) => Ok(message),
+                None => self.requests.recv_timeout(HOUSEKEEPING),
+            };
+            match first {
+                Ok(Message::Request(first)) => {
+                    let batch = self.collect(first);
+                    self.commit(batch);
+                }
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = Instant::now();
+            if now >= next_housekeeping {
+                next_housekeeping = now + HOUSEKEEPING;
+                self.look_after_store(now);
+            }
+        }
+        if let Err(error) = self.store.close() {
+            tracing::error!(%error, "closing the store failed");
+        }
+    }
+
+    /// Resolves what is waiting, up to a batch.
+    fn collect(&mut self, first: Request) -> Batch {
+        let mut batch = Batch::default();
+        let mut next = Some(first);
+        while let Some(request) = next.take() {
+            if batch.conflicts_with(&request.command) {
+                self.held = Some(Message::Request(request));
+                break;
+            }
+            let resolved = resolve::resolve(&self.registry, &request.command);
+            batch.push(request.command, request.reply, resolved);
+            if batch.row_count() < self.options.batch_rows {
+                match self.requests.try_recv() {
+                    Ok(Message::Request(request)) => next = Some(request),
+                    Ok(Message::Stop) => self.held = Some(Message::Stop),
+                    Err(_) => {}
+                }
+            }
+        }
+        batch
+    }
+
+    fn commit(&mut self, batch: Batch) {
+        let stored = if batch.row_count() == 0 {
+            Ok(())
+        } else if self.status.failure.read().is_some() {
+            Err(self.refusal())
+        } else {
+            batch.append_to(&mut self.store).inspect_err(|error| self.note_failure(error.message()))
+        };
+        let refused = match stored {
+            Err(error) if self.options.on_failure == OnFailure::Refuse => Some(error),
+            _ => None,
+        };
+        let (changes, replies) = batch.apply(&self.registry, self.clock.now_ms(), refused);
+        for (reply, outcome) in replies {
+            // The one who asked may have gone; the change stands.
+            let _ = reply.send(outcome);
+        }
+        if !changes.is_empty() {
+            self.listeners.iter().for_each(|listener| listener(&changes));
+        }
+    }
+
+    fn refusal(&self) -> Error {
+        let reason = self.status.failure().unwrap_or_else(|| "unknown reason".into());
+        Error::Storage(format!("the store takes no writes: {reason}"))
+    }
+
+    fn note_failure(&mut self, reason: &str) {
+        tracing::error!(reason, "the store failed; writes are refused until it is healed");
+        *self.status.failure.write() = Some(reason.into());
+        self.status.failures.fetch_add(1, Ordering::Relaxed);
+        self.backoff = HEAL_BACKOFF.0;
+        self.heal_at = Some(Instant::now() + self.backoff);
+    }
+
+    fn look_after_store(&mut self, now: Instant) {
+        match self.heal_at {
+            Some(at) if now >= at => self.heal(),
+            Some(_) => {}
+            None => {
+                if let Err(error) = self.store.tick(wall_now_ms()) {
+                    self.note_failure(error.message());
+                }
+            }
+        }
+    }
+
+    /// The registry is the truth while the process lives: a fresh store is written from it.
+    fn heal(&mut self) {
+        match self.store.rebuild(&mut self.registry.rows()) {
+            Ok(()) => {
+                tracing::warn!(instances = self.registry.instance_count(), "the store is healed; writes work again");
+                *self.status.failure.write() = None;
+                self.heal_at = None;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store could not be healed yet");
+                *self.status.failure.write() = Some(error.message().into());
+                self.backoff = (self.backoff * 2).min(HEAL_BACKOFF.1);
+                self.heal_at = Some(Instant::now() + self.backoff);
+            }
+        }
+    }
+}
+
+fn wall_now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_millis() as u64).unwrap_or_default()
+}

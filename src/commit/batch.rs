@@ -1,0 +1,130 @@
+//! What is committed together.
+
+use std::collections::HashSet;
+
+use tokio::sync::oneshot;
+
+use super::resolve::{Resolved, Step};
+use crate::error::{Error, Result};
+use crate::model::command::{Command, Outcome};
+use crate::model::{InstanceKey, Row, ServiceKey};
+use crate::registry::{Change, Registry};
+use crate::store::Store;
+
+type Reply = oneshot::Sender<Result<Outcome>>;
+
+struct Entry {
+    steps: std::ops::Range<usize>,
+    by_health: bool,
+    outcome: Result<Outcome>,
+    reply: Option<Reply>,
+}
+
+/// Commands that were resolved and wait for the store.
+#[derive(Default)]
+pub(super) struct Batch {
+    rows: Vec<Row>,
+    /// For every row: does it renew the time of the last beat.
+    renew: Vec<bool>,
+    ensured: Vec<ServiceKey>,
+    entries: Vec<Entry>,
+    touched: HashSet<InstanceKey>,
+    touched_services: HashSet<ServiceKey>,
+    /// Services that a command of this batch looked at as a whole.
+    whole: HashSet<ServiceKey>,
+}
+
+/// What a command reads and may write: one instance of a service, or the service as a whole.
+fn reads(command: &Command) -> (&ServiceKey, Option<&InstanceKey>) {
+    match command {
+        Command::Register(key, instance) if !instance.wants_number_id() && key.ephemeral => (&key.service, Some(key)),
+        Command::Deregister(key) | Command::Heal(key) => (&key.service, Some(key)),
+        Command::Fade { key, .. } | Command::Expire { key, .. } => (&key.service, Some(key)),
+        Command::Register(key, _) | Command::Replace(key, ..) => (&key.service, None),
+        Command::Patch(address, _) | Command::SetHealth(address, _) => (&address.service, None),
+        Command::ChangeMetadata(key, ..)
+        | Command::CreateService(key, _)
+        | Command::UpdateService(key, _)
+        | Command::DeleteService(key)
+        | Command::CleanService(key) => (key, None),
+        Command::UpdateCluster(key, _) => (&key.service, None),
+    }
+}
+
+impl Batch {
+    /// Whether `command` reads what a command of this batch writes (or the other way round).
+    pub(super) fn conflicts_with(&self, command: &Command) -> bool {
+        if self.entries.is_empty() {
+            return false;
+        }
+        match reads(command) {
+            (service, Some(key)) => self.whole.contains(service) || self.touched.contains(key),
+            (service, None) => self.touched_services.contains(service),
+        }
+    }
+
+    pub(super) fn push(&mut self, command: Command, reply: Option<Reply>, resolved: Result<Resolved>) {
+        let (service, key) = reads(&command);
+        self.touched_services.insert(service.clone());
+        match key {
+            Some(key) => self.touched.insert(key.clone()),
+            None => self.whole.insert(service.clone()),
+        };
+        let start = self.rows.len();
+        let outcome = match resolved {
+            Ok(resolved) => {
+                for step in resolved.steps {
+                    match step {
+                        Step::Row { row, renew } => {
+                            self.rows.push(row);
+                            self.renew.push(renew);
+                        }
+                        Step::Ensure(service) => self.ensured.push(service),
+                    }
+                }
+                resolved.outcome
+            }
+            Err(error) => Err(error),
+        };
+        let steps = start..self.rows.len();
+        self.entries.push(Entry { steps, by_health: command.is_by_health(), outcome, reply });
+    }
+
+    pub(super) fn row_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(super) fn append_to(&self, store: &mut Store) -> Result<()> {
+        store.append(&self.rows)
+    }
+
+    /// Carries the batch out in memory. When the store refused, only what health found out takes effect, and
+    /// whoever wanted to write gets the refusal.
+    pub(super) fn apply(
+        self,
+        registry: &Registry,
+        now_ms: u64,
+        refused: Option<Error>,
+    ) -> (Vec<Change>, Vec<(Reply, Result<Outcome>)>) {
+        let mut changes = Vec::with_capacity(self.rows.len());
+        let mut replies = Vec::with_capacity(self.entries.len());
+        let mut rows = self.rows.into_iter().zip(self.renew);
+        for service in &self.ensured {
+            registry.ensure_service(service);
+        }
+        for entry in self.entries {
+            let count = entry.steps.len();
+            let void = refused.as_ref().filter(|_| count > 0 && !entry.by_health);
+            for (row, renew) in rows.by_ref().take(count) {
+                if void.is_none() {
+                    changes.extend(registry.apply(row, now_ms, renew));
+                }
+            }
+            if let Some(reply) = entry.reply {
+                let outcome = void.map_or(entry.outcome, |error| Err(error.clone()));
+                replies.push((reply, outcome));
+            }
+        }
+        (changes, replies)
+    }
+}

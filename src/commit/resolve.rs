@@ -1,0 +1,295 @@
+//! From a command to rows, against the registry as it is.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::model::HealthChecker;
+use crate::model::command::{Address, Command, MetadataChange, Outcome, Patch, Scope};
+use crate::model::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, Row, ServiceKey, ServiceSettings};
+use crate::registry::{Registry, Service, is_cluster_name, is_service_name};
+use crate::store::check_size;
+
+/// One thing to do.
+pub(super) enum Step {
+    /// Store it and apply it. `renew`: the last beat is now.
+    Row { row: Row, renew: bool },
+    /// Only in memory: the service exists.
+    Ensure(ServiceKey),
+}
+
+/// What a command comes to.
+pub(super) struct Resolved {
+    pub(super) steps: Vec<Step>,
+    pub(super) outcome: Result<Outcome>,
+}
+
+impl Resolved {
+    fn nothing() -> Self {
+        Self { steps: Vec::new(), outcome: Ok(Outcome::Done) }
+    }
+
+    fn rows(rows: Vec<Row>, renew: bool) -> Result<Self> {
+        rows.iter().try_for_each(check_size)?;
+        let steps = rows.into_iter().map(|row| Step::Row { row, renew }).collect();
+        Ok(Self { steps, outcome: Ok(Outcome::Done) })
+    }
+
+    fn put(key: InstanceKey, instance: Instance, renew: bool) -> Result<Self> {
+        Self::rows(vec![Row::Instance(key, Some(Arc::new(instance)))], renew)
+    }
+}
+
+/// Turns `command` into steps. An error means that nothing is to be done.
+pub(super) fn resolve(registry: &Registry, command: &Command) -> Result<Resolved> {
+    match command {
+        Command::Register(key, instance) => register(registry, key, instance.clone()),
+        Command::Deregister(key) => deregister(registry, key),
+        Command::Replace(key, instance, described) => replace(registry, key, instance.clone(), described),
+        Command::Patch(address, patch) => self::patch(registry, address, patch),
+        Command::ChangeMetadata(service, scope, change) => change_metadata(registry, service, scope, change),
+        Command::SetHealth(address, healthy) => set_health(registry, address, *healthy),
+        Command::Heal(key) => flip(registry, key, true, None),
+        Command::Fade { key, last_beat_ms } => flip(registry, key, false, Some(*last_beat_ms)),
+        Command::Expire { key, last_beat_ms } => expire(registry, key, *last_beat_ms),
+        Command::CreateService(key, settings) => create_service(registry, key, settings),
+        Command::UpdateService(key, settings) => update_service(registry, key, settings),
+        Command::DeleteService(key) => delete_service(registry, key),
+        Command::CleanService(key) => clean_service(registry, key),
+        Command::UpdateCluster(key, settings) => update_cluster(registry, key, settings),
+    }
+}
+
+fn check_service_name(name: &str) -> Result<()> {
+    if is_service_name(name) {
+        return Ok(());
+    }
+    let rule = "dom name can only have these characters: 0-9a-zA-Z-._:, current:";
+    Err(Error::Input(format!("{rule} {name}")))
+}
+
+fn check_cluster_name(name: &str) -> Result<()> {
+    if is_cluster_name(name) {
+        return Ok(());
+    }
+    let rule = "cluster name can only have these characters: 0-9a-zA-Z-, current:";
+    Err(Error::Input(format!("{rule} {name}")))
+}
+
+fn register(registry: &Registry, key: &InstanceKey, mut instance: Instance) -> Result<Resolved> {
+    let service = registry.find_service(&key.service);
+    if service.is_none() {
+        check_service_name(&key.service.name)?;
+    }
+    let cluster_known = service.as_ref().is_some_and(|s| s.cluster(&key.cluster).is_some());
+    if !cluster_known && let Err(error) = check_cluster_name(&key.cluster) {
+        // The service comes into being all the same (spec/instance-api.md 1.3).
+        return Ok(Resolved { steps: vec![Step::Ensure(key.service.clone())], outcome: Err(error) });
+    }
+    let before = service.as_ref().and_then(|s| s.find(&key.cluster, &key.ip, key.port, key.ephemeral));
+    match &before {
+        Some(slot) => slot.with(|known| {
+            instance.healthy = known.healthy;
+            instance.id = known.id.clone();
+        }),
+        None if instance.wants_number_id() => instance.id = Some(free_number(service.as_deref(), key.ephemeral)),
+        None => instance.id = None,
+    }
+    let mut rows = Vec::with_capacity(2);
+    if !key.ephemeral && !service.as_ref().is_some_and(|s| s.is_stored()) {
+        rows.push(Row::Service(key.service.clone(), Some(Arc::default())));
+    }
+    rows.push(Row::Instance(key.clone(), Some(Arc::new(instance))));
+    Resolved::rows(rows, true)
+}
+
+/// The smallest number that no instance of the service and kind has as its id (`spec/instance-api.md` 2.3).
+fn free_number(service: Option<&Service>, ephemeral: bool) -> Box<str> {
+    let slots = service.map(Service::slots).unwrap_or_default();
+    let of_kind = slots.iter().filter(|slot| slot.is_ephemeral() == ephemeral);
+    let taken: std::collections::HashSet<u64> =
+        of_kind.filter_map(|slot| slot.with(|known| known.id.as_ref()?.parse().ok())).collect();
+    let free = (0..).find(|number| !taken.contains(number)).unwrap_or_default();
+    free.to_string().into()
+}
+
+fn deregister(registry: &Registry, key: &InstanceKey) -> Result<Resolved> {
+    let Some(service) = registry.find_service(&key.service) else {
+        return Ok(Resolved::nothing());
+    };
+    if service.find(&key.cluster, &key.ip, key.port, key.ephemeral).is_some() {
+        return Resolved::rows(vec![Row::Instance(key.clone(), None)], false);
+    }
+    if service.cluster(&key.cluster).is_none() {
+        check_cluster_name(&key.cluster)?;
+    }
+    Ok(Resolved::nothing())
+}
+
+fn replace(registry: &Registry, key: &InstanceKey, instance: Instance, described: &str) -> Result<Resolved> {
+    let (namespace, name) = (&key.service.namespace, &key.service.name);
+    let Some(service) = registry.find_service(&key.service) else {
+        return Err(Error::Refused(format!("service not found, namespace: {namespace}, service: {name}")));
+    };
+    let known = service.slots().iter().any(|slot| {
+        let port_fits = key.port == 0 || slot.port() == key.port;
+        port_fits && slot.ip() == &*key.ip && slot.is_ephemeral() == key.ephemeral
+    });
+    if !known {
+        return Err(Error::Refused(format!("instance not exist: {described}")));
+    }
+    register(registry, key, instance)
+}
+
+/// The instance at an address; a persistent one before an ephemeral one.
+fn at_address(service: &Service, address: &Address) -> Option<InstanceKey> {
+    let exists = |ephemeral: &bool| service.find(&address.cluster, &address.ip, address.port, *ephemeral).is_some();
+    [false, true].into_iter().find(exists).map(|ephemeral| address.of_kind(ephemeral))
+}
+
+fn patch(registry: &Registry, address: &Address, patch: &Patch) -> Result<Resolved> {
+    let service = registry.find_service(&address.service);
+    let found = service.as_ref().and_then(|service| at_address(service, address));
+    let Some((key, slot)) = found.and_then(|key| registry.find(&key).map(|slot| (key, slot))) else {
+        return Err(Error::Input("instance not found".into()));
+    };
+    let mut instance = (*slot.instance()).clone();
+    if let Some(metadata) = &patch.metadata {
+        instance.metadata = metadata.clone();
+    }
+    if let Some(app) = &patch.app {
+        instance.app = Some(app.clone());
+    }
+    instance.weight = patch.weight.unwrap_or(instance.weight);
+    instance.healthy = patch.healthy.unwrap_or(instance.healthy);
+    instance.enabled = patch.enabled.unwrap_or(instance.enabled);
+    Resolved::put(key, instance, true)
+}
+
+fn changed_metadata(before: Option<&Metadata>, change: &MetadataChange) -> Metadata {
+    let before = before.into_iter().flat_map(Metadata::iter);
+    match change {
+        MetadataChange::Merge(added) => before.chain(added.iter()).collect(),
+        MetadataChange::Remove(gone) => before.filter(|(key, _)| gone.get(key).is_none()).collect(),
+    }
+}
+
+fn change_metadata(
+    registry: &Registry,
+    service: &ServiceKey,
+    scope: &Scope,
+    change: &MetadataChange,
+) -> Result<Resolved> {
+    let Some(service) = registry.find_service(service) else {
+        return Ok(Resolved { steps: Vec::new(), outcome: Ok(Outcome::Updated(Vec::new())) });
+    };
+    let mut keys: Vec<InstanceKey> = match scope {
+        Scope::Kind(ephemeral) => {
+            let slots = service.view().slots;
+            slots.iter().filter(|s| s.is_ephemeral() == *ephemeral).map(|s| s.key(service.key())).collect()
+        }
+        Scope::These(keys) => {
+            let mut seen = std::collections::HashSet::new();
+            keys.iter().filter(|key| seen.insert(*key)).cloned().collect()
+        }
+    };
+    keys.retain(|key| registry.find(key).is_some());
+    keys.sort_by_key(|key| key.ephemeral);
+    let mut rows = Vec::with_capacity(keys.len());
+    for key in &keys {
+        let Some(slot) = registry.find(key) else { continue };
+        let mut instance = (*slot.instance()).clone();
+        instance.metadata = Some(changed_metadata(instance.metadata.as_ref(), change));
+        rows.push(Row::Instance(key.clone(), Some(Arc::new(instance))));
+    }
+    let resolved = Resolved::rows(rows, false)?;
+    Ok(Resolved { outcome: Ok(Outcome::Updated(keys)), ..resolved })
+}
+
+fn set_health(registry: &Registry, address: &Address, healthy: bool) -> Result<Resolved> {
+    let (name, cluster) = (&address.service.name, &address.cluster);
+    let service = registry.find_service(&address.service);
+    let service = service.ok_or_else(|| Error::Refused(format!("service not found: {name}")))?;
+    let known = service.cluster(cluster).ok_or_else(|| Error::Refused(format!("cluster not found: {cluster}")))?;
+    let checker = known.settings.map_or(HealthChecker::Tcp, |settings| settings.checker.clone());
+    if checker != HealthChecker::None {
+        return Err(Error::Input(format!("health check is still working, service: {name}")));
+    }
+    match at_address(&service, address) {
+        Some(key) => flip(registry, &key, healthy, None),
+        None => Ok(Resolved::nothing()),
+    }
+}
+
+/// Sets the health; with `seen_ms` only if no beat came after that one. Marked instances are left alone then.
+fn flip(registry: &Registry, key: &InstanceKey, healthy: bool, seen_ms: Option<u64>) -> Result<Resolved> {
+    let Some(slot) = registry.find(key) else {
+        return Ok(Resolved::nothing());
+    };
+    let before = slot.instance();
+    let beaten = seen_ms.is_some_and(|seen| slot.last_beat_ms() != seen);
+    if before.healthy == healthy || beaten {
+        return Ok(Resolved::nothing());
+    }
+    Resolved::put(key.clone(), Instance { healthy, ..(*before).clone() }, false)
+}
+
+fn expire(registry: &Registry, key: &InstanceKey, seen_ms: u64) -> Result<Resolved> {
+    match registry.find(key) {
+        Some(slot) if slot.last_beat_ms() == seen_ms && !slot.with(|known| known.marked) => {
+            Resolved::rows(vec![Row::Instance(key.clone(), None)], false)
+        }
+        _ => Ok(Resolved::nothing()),
+    }
+}
+
+fn create_service(registry: &Registry, key: &ServiceKey, settings: &ServiceSettings) -> Result<Resolved> {
+    if registry.find_service(key).is_some() {
+        return Err(Error::Input(format!("specified service already exists, serviceName : {}", key.name)));
+    }
+    check_service_name(&key.name)?;
+    Resolved::rows(vec![Row::Service(key.clone(), Some(Arc::new(settings.clone())))], false)
+}
+
+fn update_service(registry: &Registry, key: &ServiceKey, settings: &ServiceSettings) -> Result<Resolved> {
+    if registry.find_service(key).is_none() {
+        return Err(Error::Refused(format!("service {} not found!", key.name)));
+    }
+    Resolved::rows(vec![Row::Service(key.clone(), Some(Arc::new(settings.clone())))], false)
+}
+
+fn removal(service: &Service) -> Result<Resolved> {
+    let mut rows: Vec<Row> = service.rows().iter().map(Row::removal).collect();
+    rows.retain(|row| !matches!(row, Row::Service(..)));
+    // Last, and also for a service without stored settings: this is what takes it out of the registry.
+    rows.push(Row::Service(service.key().clone(), None));
+    Resolved::rows(rows, false)
+}
+
+fn delete_service(registry: &Registry, key: &ServiceKey) -> Result<Resolved> {
+    match registry.find_service(key) {
+        Some(service) => removal(&service),
+        None => Err(Error::Input(format!("specified service not exist, serviceName : {}", key.name))),
+    }
+}
+
+fn clean_service(registry: &Registry, key: &ServiceKey) -> Result<Resolved> {
+    match registry.find_service(key) {
+        Some(service) if service.is_empty() => removal(&service),
+        _ => Ok(Resolved::nothing()),
+    }
+}
+
+fn update_cluster(registry: &Registry, key: &ClusterKey, settings: &ClusterSettings) -> Result<Resolved> {
+    let Some(service) = registry.find_service(&key.service) else {
+        return Err(Error::Refused(format!("service not found:{}", key.service.name)));
+    };
+    if service.cluster(&key.name).is_none() {
+        check_cluster_name(&key.name)?;
+    }
+    let mut rows = Vec::with_capacity(2);
+    if !service.is_stored() {
+        rows.push(Row::Service(key.service.clone(), Some(service.settings())));
+    }
+    rows.push(Row::Cluster(key.clone(), Some(Arc::new(settings.clone()))));
+    Resolved::rows(rows, false)
+}

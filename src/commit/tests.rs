@@ -1,0 +1,218 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::model::command::{Address, MetadataChange, Patch, Scope};
+use crate::model::{ClusterKey, ClusterSettings, HealthChecker, Instance, InstanceKey, Metadata, ServiceKey};
+use crate::store::{Durability, Options as StoreOptions};
+
+fn key(service: &str, ip: &str) -> InstanceKey {
+    InstanceKey {
+        service: ServiceKey::new("public", service),
+        cluster: "DEFAULT".into(),
+        ip: ip.into(),
+        port: 80,
+        ephemeral: true,
+    }
+}
+
+fn with(metadata: &[(&str, &str)]) -> Instance {
+    Instance { metadata: Some(metadata.iter().copied().collect()), ..Instance::default() }
+}
+
+struct World {
+    registry: Arc<Registry>,
+    clock: AwakeClock,
+    commit: Commit,
+    thread: JoinHandle<()>,
+    runtime: tokio::runtime::Runtime,
+    changes: Arc<AtomicUsize>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new(durability: Durability) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Arc::new(Registry::default());
+        let clock = AwakeClock::starting_at(1_000);
+        let store_options = StoreOptions { durability, ..StoreOptions::new(dir.path().join("data")) };
+        let (store, _) = Store::open(store_options, 0, &mut |_| {}, &|_| {}).unwrap();
+        let changes = Arc::new(AtomicUsize::new(0));
+        let seen = changes.clone();
+        let options = Options { queue_len: 1_000, batch_rows: 100, on_failure: OnFailure::Refuse };
+        let listener: Listener = Box::new(move |changes| {
+            seen.fetch_add(changes.len(), Ordering::Relaxed);
+        });
+        let (commit, thread) = start(registry.clone(), store, clock.clone(), options, vec![listener]).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { registry, clock, commit, thread, runtime, changes, _dir: dir }
+    }
+
+    fn run(&self, command: Command) -> Result<Outcome> {
+        self.runtime.block_on(self.commit.run(command))
+    }
+
+    /// Sends all before the first is answered, so that they meet in one batch.
+    fn together(&self, commands: Vec<Command>) -> Vec<Result<Outcome>> {
+        let waiting: Vec<_> = commands
+            .into_iter()
+            .map(|command| {
+                let (reply, answer) = oneshot::channel();
+                self.commit.send(Request { command, reply: Some(reply) }).unwrap();
+                answer
+            })
+            .collect();
+        waiting.into_iter().map(|answer| self.runtime.block_on(answer).unwrap()).collect()
+    }
+
+    fn metadata(&self, key: &InstanceKey) -> Option<Metadata> {
+        self.registry.find(key).unwrap().instance().metadata.clone()
+    }
+
+    fn stop(self) {
+        self.commit.stop();
+        self.thread.join().unwrap();
+    }
+}
+
+#[test]
+fn an_answered_command_is_visible_and_told() {
+    let world = World::new(Durability::Synced);
+    let a = key("g@@s", "1.1.1.1");
+    assert_eq!(world.run(Command::Register(a.clone(), with(&[("x", "1")]))), Ok(Outcome::Done));
+    assert_eq!(world.metadata(&a), Some([("x", "1")].into_iter().collect()));
+    assert_eq!(world.registry.find(&a).unwrap().last_beat_ms(), 1_000);
+    assert_eq!(world.run(Command::Deregister(a.clone())), Ok(Outcome::Done));
+    assert!(world.registry.find(&a).is_none());
+    assert_eq!(world.registry.service_count(), 1, "the service stays");
+    assert_eq!(world.run(Command::Deregister(a)), Ok(Outcome::Done), "what isn't there is no error");
+    assert_eq!(world.changes.load(Ordering::Relaxed), 2);
+    world.stop();
+}
+
+#[test]
+fn commands_that_read_before_they_write_lose_nothing_of_each_other() {
+    let world = World::new(Durability::Written);
+    let a = key("g@@s", "1.1.1.1");
+    let service = a.service.clone();
+    let merge = |k: &str, v: &str| {
+        let change = MetadataChange::Merge([(k, v)].into_iter().collect());
+        Command::ChangeMetadata(service.clone(), Scope::Kind(true), change)
+    };
+    let address = Address { service: service.clone(), cluster: "DEFAULT".into(), ip: a.ip.clone(), port: 80 };
+    let weigh = Command::Patch(address, Patch { weight: Some(7.0), ..Patch::default() });
+    let mut commands = vec![Command::Register(a.clone(), with(&[]))];
+    commands.extend((0..40).map(|i| merge(&format!("k{i}"), &i.to_string())));
+    commands.push(weigh);
+    commands.extend((40..80).map(|i| merge(&format!("k{i}"), &i.to_string())));
+    let outcomes = world.together(commands);
+    assert!(outcomes.iter().all(|outcome| outcome.is_ok()), "{outcomes:?}");
+    assert_eq!(outcomes[1], Ok(Outcome::Updated(vec![a.clone()])), "it saw the registration of the same batch");
+    let instance = world.registry.find(&a).unwrap().instance();
+    assert_eq!(instance.metadata.as_ref().unwrap().len(), 80);
+    assert_eq!(instance.weight, 7.0);
+    world.stop();
+}
+
+#[test]
+fn registering_again_keeps_health_and_id_and_deregistering_in_between_does_not() {
+    let world = World::new(Durability::Written);
+    let a = key("g@@s", "1.1.1.1");
+    let ill = Instance { healthy: false, ..with(&[("preserved.instance.id.generator", "snowflake")]) };
+    world.run(Command::Register(a.clone(), ill)).unwrap();
+    let outcomes = world.together(vec![
+        Command::Register(a.clone(), with(&[])),
+        Command::Register(key("g@@s", "1.1.1.2"), with(&[("preserved.instance.id.generator", "SnowFlake")])),
+    ]);
+    assert_eq!(outcomes, [Ok(Outcome::Done), Ok(Outcome::Done)]);
+    let again = world.registry.find(&a).unwrap().instance();
+    assert_eq!((again.healthy, again.id.as_deref()), (false, Some("0")));
+    assert_eq!(world.registry.find(&key("g@@s", "1.1.1.2")).unwrap().instance().id.as_deref(), Some("1"));
+    world.together(vec![Command::Deregister(a.clone()), Command::Register(a.clone(), with(&[]))]);
+    let fresh = world.registry.find(&a).unwrap().instance();
+    assert_eq!((fresh.healthy, fresh.id.as_deref()), (true, None));
+    world.stop();
+}
+
+#[test]
+fn names_are_checked_when_something_is_created() {
+    let world = World::new(Durability::Off);
+    let error = world.run(Command::Register(key("g@@a b", "1.1.1.1"), with(&[]))).unwrap_err();
+    let text = "dom name can only have these characters: 0-9a-zA-Z-._:, current: g@@a b";
+    assert_eq!(error, Error::Input(text.into()));
+    assert_eq!(world.registry.service_count(), 0);
+    let odd = InstanceKey { cluster: "a_b".into(), ..key("g@@s", "1.1.1.1") };
+    let error = world.run(Command::Register(odd.clone(), with(&[]))).unwrap_err();
+    let text = "cluster name can only have these characters: 0-9a-zA-Z-, current: a_b";
+    assert_eq!(error, Error::Input(text.into()));
+    assert_eq!(world.registry.service_count(), 1, "the service was made before the cluster was refused");
+    assert!(world.run(Command::Deregister(odd)).is_err());
+    world.stop();
+}
+
+#[test]
+fn a_verdict_on_a_silent_instance_is_void_after_a_beat() {
+    let world = World::new(Durability::Off);
+    let a = key("g@@s", "1.1.1.1");
+    world.run(Command::Register(a.clone(), with(&[]))).unwrap();
+    let slot = world.registry.find(&a).unwrap();
+    let seen = slot.last_beat_ms();
+    world.clock.advance(10);
+    slot.touch(world.clock.now_ms());
+    world.run(Command::Fade { key: a.clone(), last_beat_ms: seen }).unwrap();
+    world.run(Command::Expire { key: a.clone(), last_beat_ms: seen }).unwrap();
+    assert!(slot.instance().healthy && world.registry.find(&a).is_some());
+    let seen = slot.last_beat_ms();
+    world.run(Command::Fade { key: a.clone(), last_beat_ms: seen }).unwrap();
+    assert!(!slot.instance().healthy);
+    world.run(Command::Heal(a.clone())).unwrap();
+    assert!(slot.instance().healthy);
+    assert_eq!(slot.last_beat_ms(), seen, "flips don't renew the beat");
+    world.run(Command::Expire { key: a.clone(), last_beat_ms: seen }).unwrap();
+    assert!(world.registry.find(&a).is_none() && slot.is_gone());
+    world.stop();
+}
+
+#[test]
+fn a_deleted_service_takes_its_instances_and_clusters_with_it() {
+    let world = World::new(Durability::Written);
+    let service = ServiceKey::new("public", "g@@s");
+    world.run(Command::CreateService(service.clone(), Default::default())).unwrap();
+    let cluster = ClusterKey { service: service.clone(), name: "C".into() };
+    let settings = ClusterSettings { checker: HealthChecker::None, ..ClusterSettings::default() };
+    world.run(Command::UpdateCluster(cluster, settings)).unwrap();
+    for ip in ["1.1.1.1", "1.1.1.2"] {
+        world.run(Command::Register(key("g@@s", ip), with(&[]))).unwrap();
+    }
+    assert!(world.run(Command::CreateService(service.clone(), Default::default())).is_err());
+    world.run(Command::CleanService(service.clone())).unwrap();
+    assert_eq!(world.registry.service_count(), 1, "only empty services are cleaned");
+    world.run(Command::DeleteService(service.clone())).unwrap();
+    assert_eq!((world.registry.service_count(), world.registry.instance_count()), (0, 0));
+    assert_eq!(world.registry.rows().count(), 0);
+    assert!(world.run(Command::DeleteService(service)).is_err());
+    world.stop();
+}
+
+#[test]
+fn a_row_that_is_too_large_is_refused_and_nothing_changes() {
+    let world = World::new(Durability::Written);
+    let a = key("g@@s", "1.1.1.1");
+    let big = "x".repeat(70_000);
+    let error = world.run(Command::Register(a.clone(), with(&[("k", &big)]))).unwrap_err();
+    assert!(matches!(error, Error::Input(_) | Error::Limit(_)), "{error:?}");
+    assert!(world.registry.find(&a).is_none());
+    assert_eq!(world.run(Command::Register(a, with(&[]))), Ok(Outcome::Done));
+    world.stop();
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    let (queue, requests) = sync_channel(1);
+    let commit = Commit { queue, status: Arc::default() };
+    let beat = || Command::Heal(key("g@@s", "1.1.1.1"));
+    commit.post(beat()).unwrap();
+    assert!(matches!(commit.post(beat()), Err(Error::Limit(_))));
+    drop(requests);
+    assert!(matches!(commit.post(beat()), Err(Error::Unavailable(_))));
+}
