@@ -40,6 +40,7 @@
 
 pub mod commit;
 pub mod error;
+pub mod health;
 pub mod model;
 pub mod registry;
 pub mod store;

@@ -1,0 +1,108 @@
+//! When an ephemeral instance turns unhealthy and when it goes (`spec/health.md` 1.2). Pure: `watch` and `tick`.
+
+use std::sync::Arc;
+
+use super::TICK_MS;
+use super::wheel::Wheel;
+use crate::model::command::Command;
+use crate::registry::{Service, Slot};
+
+/// An instance that could not be judged for good (marked, or its command has not taken effect) is looked at again
+/// after this.
+const AGAIN_MS: u64 = 1_000;
+/// A beat is noted, and judged, by a clock that moves on every tick: both together may be that much off.
+const SLACK_MS: u64 = 2 * TICK_MS;
+
+/// Watches ephemeral instances.
+pub struct Expiry {
+    wheel: Wheel<(Arc<Service>, Arc<Slot>)>,
+    remove: bool,
+}
+
+/// What is to be done about an instance.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Look again at this awake time.
+    Wait(u64),
+    Fade,
+    Remove,
+}
+
+fn judge(slot: &Slot, now_ms: u64, remove: bool) -> Verdict {
+    let (healthy, marked, timeout_ms, delete_ms) =
+        slot.with(|i| (i.healthy, i.marked, i.beat_timeout_ms(), i.delete_timeout_ms()));
+    let limit = |ms: u64| slot.last_beat_ms().saturating_add(ms).saturating_add(SLACK_MS);
+    if marked {
+        return Verdict::Wait(now_ms + AGAIN_MS);
+    }
+    if remove && now_ms > limit(delete_ms) {
+        return Verdict::Remove;
+    }
+    if healthy && now_ms > limit(timeout_ms) {
+        return Verdict::Fade;
+    }
+    let mut next = if remove { limit(delete_ms) } else { u64::MAX };
+    if healthy {
+        next = next.min(limit(timeout_ms));
+    } else {
+        // It may be healed at any time, and is then to be watched for its timeout again.
+        next = next.min(now_ms.saturating_add(timeout_ms.max(AGAIN_MS)));
+    }
+    Verdict::Wait(next.saturating_add(1))
+}
+
+impl Expiry {
+    /// Nothing watched yet, at `now_ms`. With `remove` false silent instances turn unhealthy but stay.
+    pub fn new(now_ms: u64, remove: bool) -> Self {
+        Self { wheel: Wheel::new(now_ms), remove }
+    }
+
+    /// Number of looks that are planned.
+    pub fn planned(&self) -> usize {
+        self.wheel.len()
+    }
+
+    /// Watches an instance that came or was changed (its limits may be shorter now).
+    pub fn watch(&mut self, service: Arc<Service>, slot: Arc<Slot>, now_ms: u64) {
+        let deadline = match judge(&slot, now_ms, self.remove) {
+            Verdict::Wait(at) => at,
+            Verdict::Fade | Verdict::Remove => now_ms,
+        };
+        if deadline < slot.armed_ms() {
+            self.plan(deadline, service, slot);
+        }
+    }
+
+    fn plan(&mut self, deadline_ms: u64, service: Arc<Service>, slot: Arc<Slot>) {
+        slot.arm(deadline_ms);
+        self.wheel.insert(deadline_ms, (service, slot));
+    }
+
+    /// What the silence until `now_ms` leads to.
+    pub fn tick(&mut self, now_ms: u64) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for (deadline, (service, slot)) in self.wheel.tick(now_ms) {
+            // A look planned anew since then has taken the place of this one.
+            if slot.is_gone() || slot.armed_ms() != deadline {
+                continue;
+            }
+            let (key, last_beat_ms) = (|| slot.key(service.key()), slot.last_beat_ms());
+            let next = match judge(&slot, now_ms, self.remove) {
+                Verdict::Wait(at) => at,
+                Verdict::Fade => {
+                    commands.push(Command::Fade { key: key(), last_beat_ms });
+                    now_ms + AGAIN_MS.min(slot.with(|i| i.delete_timeout_ms()).max(TICK_MS))
+                }
+                Verdict::Remove => {
+                    commands.push(Command::Expire { key: key(), last_beat_ms });
+                    now_ms + AGAIN_MS
+                }
+            };
+            self.plan(next, service, slot);
+        }
+        commands
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Who is alive: beats and their absence.
+//!
+//! A beat stores one number in the instance's slot. A timing wheel looks at each ephemeral instance when its limit
+//! could have passed, asks how long the last beat is ago, and either comes back later or posts a command (unhealthy,
+//! removed) to `commit`. Time is the awake time of this process ([`AwakeClock`]), advanced here in short steps.
+
+pub mod expiry;
+pub mod sweep;
+pub mod wheel;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::commit::Commit;
+use crate::error::{Error, Result};
+use crate::model::clock::AwakeClock;
+use crate::registry::{Change, Registry, Service, Slot};
+use expiry::Expiry;
+use sweep::Sweep;
+
+/// How often time moves on.
+pub const TICK_MS: u64 = 50;
+/// The most that awake time moves on in one step: what is longer was not this process' time.
+const MAX_STEP_MS: u64 = 500;
+
+/// Rules of removal.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Remove silent instances (`nacos.naming.expireInstance`).
+    pub expire_instance: bool,
+    /// Remove services that stay empty: first round and period in ms; `None` leaves them.
+    pub clean_empty: Option<(u64, u64)>,
+}
+
+/// Instances that came or changed, on their way to the wheel. At most as many wait as were written within a tick.
+#[derive(Clone, Default)]
+pub struct Inbox(Arc<Mutex<Vec<Placed>>>);
+
+/// An instance and where it is.
+type Placed = (Arc<Service>, Arc<Slot>);
+
+impl Inbox {
+    /// Takes note of `changes`.
+    pub fn note(&self, changes: &[Change]) {
+        let mut waiting = self.0.lock();
+        for change in changes {
+            if let Change::Put { service, slot, .. } = change
+                && slot.is_ephemeral()
+            {
+                waiting.push((service.clone(), slot.clone()));
+            }
+        }
+    }
+
+    fn take(&self) -> Vec<Placed> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+/// The running thread.
+pub struct Health {
+    stop: Arc<AtomicBool>,
+    paused_ms: Arc<AtomicU64>,
+    thread: JoinHandle<()>,
+}
+
+impl Health {
+    /// Starts judging. `inbox` must have been told of every restored instance.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when there can be no thread.
+    pub fn start(
+        registry: Arc<Registry>,
+        commit: Commit,
+        clock: AwakeClock,
+        inbox: Inbox,
+        options: Options,
+    ) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let paused_ms = Arc::new(AtomicU64::new(0));
+        let mut judge = Judge {
+            expiry: Expiry::new(clock.now_ms(), options.expire_instance),
+            sweep: options.clean_empty.map(|(delay, period)| Sweep::new(clock.now_ms(), delay, period)),
+            registry,
+            commit,
+            clock,
+            inbox,
+            paused_ms: paused_ms.clone(),
+        };
+        let stopping = stop.clone();
+        let thread = std::thread::Builder::new().name("health".into()).spawn(move || judge.run(&stopping));
+        let thread = thread.map_err(|e| Error::Setup(format!("no thread for health: {e}")))?;
+        Ok(Self { stop, paused_ms, thread })
+    }
+
+    /// How long the process was stopped or starved since the start, in ms.
+    pub fn paused_ms(&self) -> u64 {
+        self.paused_ms.load(Ordering::Relaxed)
+    }
+
+    /// Ends the thread and waits for it.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if self.thread.join().is_err() {
+            tracing::error!("the health thread had panicked");
+        }
+    }
+}
+
+struct Judge {
+    registry: Arc<Registry>,
+    commit: Commit,
+    clock: AwakeClock,
+    inbox: Inbox,
+    expiry: Expiry,
+    sweep: Option<Sweep>,
+    paused_ms: Arc<AtomicU64>,
+}
+
+impl Judge {
+    fn run(&mut self, stop: &AtomicBool) {
+        let mut last = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(TICK_MS));
+            let now = Instant::now();
+            self.advance(now.duration_since(last).as_millis() as u64);
+            last = now;
+            self.tick();
+        }
+    }
+
+    fn advance(&self, elapsed_ms: u64) {
+        let step = elapsed_ms.min(MAX_STEP_MS);
+        let lost = elapsed_ms - step;
+        if lost > 0 {
+            self.paused_ms.fetch_add(lost, Ordering::Relaxed);
+            tracing::warn!(lost_ms = lost, "the process was paused; that time counts against no instance");
+        }
+        self.clock.advance(step);
+    }
+
+    fn tick(&mut self) {
+        let now_ms = self.clock.now_ms();
+        for (service, slot) in self.inbox.take() {
+            self.expiry.watch(service, slot, now_ms);
+        }
+        for command in self.expiry.tick(now_ms) {
+            // A full queue is no loss: the wheel looks at the instance again.
+            if self.commit.post(command).is_err() {
+                tracing::debug!("the commit queue is full; an expiry has to wait");
+            }
+        }
+        if let Some(sweep) = &mut self.sweep {
+            for command in sweep.tick(now_ms, &self.registry) {
+                if self.commit.post(command).is_err() {
+                    tracing::debug!("the commit queue is full; an empty service has to wait");
+                }
+            }
+        }
+    }
+}
