@@ -39,9 +39,11 @@
 //! - `tests/tidy.rs` checks who may import whom, and the size of files and functions.
 
 pub mod commit;
+pub mod config;
 pub mod error;
 pub mod health;
 pub mod model;
 pub mod registry;
 pub mod store;
+pub mod telemetry;
 pub mod wire;

@@ -1,0 +1,466 @@
+//! Configuration: flags, then environment, then `HOME/conf/application.properties`, then defaults; first wins.
+//!
+//! The only reader of conf/ and of the environment. Names are those of Nacos where it has one
+//! (`spec/configuration.md`); `conf/application.properties` says what each means. A value that can't be used is an
+//! [`Error::Setup`] of one line with key, value, origin and what is allowed.
+
+mod flags;
+mod keys;
+mod members;
+mod properties;
+mod sources;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+pub use flags::Flags;
+pub use keys::{ALL as KEYS, Key};
+pub use members::Member;
+pub use sources::{Setting, Source};
+use sources::{Sources, bad_value};
+
+use crate::error::{Error, Result};
+
+/// Longest time that can be set: 365 days, in ms.
+const MAX_MS: u64 = 365 * 24 * 3_600_000;
+
+/// Everything a node is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Folder with conf/, data/ and logs/, absolute; need not exist. `--home`, `NACOS_HOME`, else the working directory.
+    pub home: PathBuf,
+    /// Folder of the store, absolute; need not exist (`nacre.data-dir`; default `HOME/data`). A relative path counts from
+    /// the working directory when a flag names it, else from home.
+    pub data_dir: PathBuf,
+    /// TCP port to listen on; 0 for any free one (`server.port`).
+    pub port: u16,
+    /// Address to listen on; `None` for all, of IPv4 and IPv6 (`server.address`).
+    pub bind: Option<IpAddr>,
+    /// Prefix of all paths: blank, or such as `/nacos`, without a slash behind (`server.servlet.contextPath`).
+    pub context_path: String,
+    /// IP address or name this node is known by, as written; `None` to find one (`nacos.server.ip`, then
+    /// `nacos.inetutils.ip-address`).
+    pub ip: Option<String>,
+    /// What the node is for (`nacos.functionMode`).
+    pub function_mode: FunctionMode,
+    /// Whether the node has no peers: nobody else is named, or `nacos.standalone` is true.
+    pub standalone: bool,
+    /// Members of the cluster as named, this node included if it is named: by `--member`, else `conf/cluster.conf`, else
+    /// `nacos.member.list`. Empty with `nacos.standalone`.
+    pub members: Vec<Member>,
+    /// The store.
+    pub store: StoreSettings,
+    /// What happens at a restart.
+    pub restore: RestoreSettings,
+    /// Limits of the HTTP server.
+    pub http: HttpLimits,
+    /// Limits of the write path.
+    pub commit: CommitLimits,
+    /// Expiry and cleaning.
+    pub naming: NamingSettings,
+    /// Logging.
+    pub log: LogSettings,
+    /// Every property in effect and where it was found.
+    pub settings: Vec<Setting>,
+    /// What should be logged about the configuration once logging works.
+    pub notes: Vec<Note>,
+}
+
+/// See [`Config::store`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// `nacre.store.durability`.
+    pub durability: Durability,
+    /// Between two syncs with [`Durability::Interval`], ms, 1 to 60000 (`nacre.store.interval-ms`).
+    pub interval_ms: u64,
+    /// `nacre.store.on-failure`.
+    pub on_failure: OnFailure,
+    /// Longest time for opening and reading the store, ms (`nacre.store.open-timeout-ms`).
+    pub open_timeout_ms: u64,
+    /// Smaller files are never compacted, bytes (`nacre.store.compact-min-bytes`).
+    pub compact_min_bytes: u64,
+    /// Compacted when the file is this many times larger than its live rows, 2 to 1000 (`nacre.store.compact-factor`).
+    pub compact_factor: u64,
+}
+
+/// See [`Config::restore`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreSettings {
+    /// After a longer downtime instances come back unhealthy until their first beat, ms (`nacre.restore.max-downtime-ms`).
+    pub max_downtime_ms: u64,
+    /// How long the start waits for a peer, ms (`nacre.restore.peer-wait-ms`).
+    pub peer_wait_ms: u64,
+}
+
+/// See [`Config::http`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Request line and headers, bytes, at least 32 KiB (`server.max-http-header-size`).
+    pub max_header_bytes: usize,
+    /// Body of a request, bytes (`nacre.http.max-body-bytes`).
+    pub max_body_bytes: usize,
+    /// For request line and headers to arrive, ms (`nacre.http.head-timeout-ms`).
+    pub head_timeout_ms: u64,
+    /// For a body to arrive, ms (`nacre.http.body-timeout-ms`).
+    pub body_timeout_ms: u64,
+    /// An idle connection is closed after it, ms (`nacre.http.idle-timeout-ms`).
+    pub idle_timeout_ms: u64,
+    /// Open connections (`server.tomcat.max-connections`).
+    pub max_connections: usize,
+    /// Origins of other web pages that may call, `*` for any; empty for none (`nacre.cors.allow-origins`).
+    pub cors_allow_origins: Vec<String>,
+}
+
+/// See [`Config::commit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitLimits {
+    /// Writes that may wait (`nacre.commit.queue-len`).
+    pub queue_len: usize,
+    /// Rows written at once (`nacre.commit.batch-rows`).
+    pub batch_rows: usize,
+}
+
+/// See [`Config::naming`]; `spec/health.md` 1.2 and 4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamingSettings {
+    /// Whether silent instances are removed, not only marked unhealthy (`nacos.naming.expireInstance`).
+    pub expire_instance: bool,
+    /// Whether empty services are removed (`nacos.naming.empty-service.auto-clean`).
+    pub empty_service_clean: bool,
+    /// First round after the start, ms (`nacos.naming.empty-service.clean.initial-delay-ms`).
+    pub clean_initial_delay_ms: u64,
+    /// Between rounds, ms (`nacos.naming.empty-service.clean.period-time-ms`).
+    pub clean_period_ms: u64,
+}
+
+/// See [`Config::log`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// `nacre.log.level`.
+    pub level: LogLevel,
+    /// `RUST_LOG`: directives that replace the level; `None` when it isn't set or when a flag gives the level.
+    pub filter: Option<String>,
+    /// `nacre.log.format`.
+    pub format: LogFormat,
+}
+
+/// When a write is acknowledged. The store has its own type of the same names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk: survives power loss.
+    Synced,
+    /// Handed to the operating system: survives a killed process.
+    Written,
+    /// In a buffer that is synced at an interval: survives a clean stop.
+    Interval,
+    /// Nothing is stored.
+    Off,
+}
+
+impl Durability {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("synced", Self::Synced), ("written", Self::Written), ("interval", Self::Interval), ("off", Self::Off)];
+
+    /// The word in configuration.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, mode)| *mode == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// What happens to writes while the store can't take them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They are refused.
+    Refuse,
+    /// They are taken into memory alone, loudly.
+    Memory,
+}
+
+/// What the node is for; shown by `/v1/console/server/state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FunctionMode {
+    /// Not restricted (shown as null).
+    All,
+    /// Shown as `naming`.
+    Naming,
+}
+
+/// From which level on lines are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the words say it")]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+
+    /// The word in configuration.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, level)| *level == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Something to log about the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// How loudly.
+    pub level: NoteLevel,
+    /// One line.
+    pub text: String,
+}
+
+/// See [`Note`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoteLevel {
+    /// Someone should look at it.
+    Warn,
+    /// Of interest when looking for a reason.
+    Debug,
+}
+
+/// The environment of this process. What isn't UTF-8 is taken with replacement characters.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+}
+
+impl Config {
+    /// Reads everything. Reads files below home; writes and creates nothing.
+    pub fn load(flags: &Flags, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        let mut sources = Sources::new(flags, environment);
+        let home = home(flags, &sources)?;
+        sources.add_file(&home.join("conf").join("application.properties"))?;
+        let port = sources.read(&keys::PORT, |text| whole(text, 0, u64::from(u16::MAX)))?;
+        let bind = sources.read_optional(&keys::BIND, value::bind)?.flatten();
+        let context_path = sources.read(&keys::CONTEXT_PATH, value::context_path)?;
+        let server_ip = sources.read_optional(&keys::IP, value::address)?;
+        let ip = server_ip.or(sources.read_optional(&keys::INETUTILS_IP, value::address)?);
+        let function_mode = sources.read(&keys::FUNCTION_MODE, function_mode)?;
+        let (standalone, members) = membership(&mut sources, &home, |member| member.is_own(ip.as_deref(), bind, port))?;
+        refuse_auth(&mut sources)?;
+        let mut config = Self {
+            data_dir: data_dir(&mut sources, &home)?,
+            home,
+            port,
+            bind,
+            context_path,
+            ip,
+            function_mode,
+            standalone,
+            members,
+            store: StoreSettings::read(&mut sources)?,
+            restore: RestoreSettings::read(&mut sources)?,
+            naming: NamingSettings::read(&mut sources)?,
+            http: HttpLimits::read(&mut sources)?,
+            commit: CommitLimits::read(&mut sources)?,
+            log: LogSettings::read(&mut sources)?,
+            settings: Vec::new(),
+            notes: Vec::new(),
+        };
+        sources.check_names()?;
+        (config.settings, config.notes) = (sources.settings, sources.notes);
+        Ok(config)
+    }
+
+    /// `HOME/conf`.
+    pub fn conf_dir(&self) -> PathBuf {
+        self.home.join("conf")
+    }
+
+    /// `HOME/logs`.
+    pub fn logs_dir(&self) -> PathBuf {
+        self.home.join("logs")
+    }
+}
+
+impl StoreSettings {
+    fn read(sources: &mut Sources) -> Result<Self> {
+        let on_failure = &[("refuse", OnFailure::Refuse), ("memory", OnFailure::Memory)];
+        Ok(Self {
+            durability: sources.read(&keys::DURABILITY, |text| value::one_of(text, Durability::WORDS))?,
+            interval_ms: sources.read(&keys::STORE_INTERVAL, |text| whole(text, 1, 60_000))?,
+            on_failure: sources.read(&keys::ON_FAILURE, |text| value::one_of(text, on_failure))?,
+            open_timeout_ms: sources.read(&keys::OPEN_TIMEOUT, |text| whole(text, 100, MAX_MS))?,
+            compact_min_bytes: sources.read(&keys::COMPACT_MIN, |text| bytes(text, 0, 1 << 40))?,
+            compact_factor: sources.read(&keys::COMPACT_FACTOR, |text| whole(text, 2, 1000))?,
+        })
+    }
+}
+
+impl RestoreSettings {
+    fn read(sources: &mut Sources) -> Result<Self> {
+        Ok(Self {
+            max_downtime_ms: sources.read(&keys::MAX_DOWNTIME, |text| whole(text, 0, MAX_MS))?,
+            peer_wait_ms: sources.read(&keys::PEER_WAIT, |text| whole(text, 0, 600_000))?,
+        })
+    }
+}
+
+impl NamingSettings {
+    fn read(sources: &mut Sources) -> Result<Self> {
+        Ok(Self {
+            expire_instance: sources.read(&keys::EXPIRE, value::boolean)?,
+            empty_service_clean: sources.read(&keys::CLEAN, value::boolean)?,
+            clean_initial_delay_ms: sources.read(&keys::CLEAN_DELAY, |text| whole(text, 0, MAX_MS))?,
+            clean_period_ms: sources.read(&keys::CLEAN_PERIOD, |text| whole(text, 10, MAX_MS))?,
+        })
+    }
+}
+
+impl HttpLimits {
+    fn read(sources: &mut Sources) -> Result<Self> {
+        // Below 32 KiB clients that send 20 kB of metadata in the query would be cut off.
+        Ok(Self {
+            max_header_bytes: sources.read(&keys::HEADER_SIZE, |text| bytes(text, 32 << 10, 16 << 20))?,
+            max_body_bytes: sources.read(&keys::BODY_SIZE, |text| bytes(text, 64 << 10, 1 << 30))?,
+            head_timeout_ms: sources.read(&keys::HEAD_TIMEOUT, |text| whole(text, 100, 3_600_000))?,
+            body_timeout_ms: sources.read(&keys::BODY_TIMEOUT, |text| whole(text, 100, 3_600_000))?,
+            idle_timeout_ms: sources.read(&keys::IDLE_TIMEOUT, |text| whole(text, 100, 3_600_000))?,
+            max_connections: sources.read(&keys::CONNECTIONS, |text| whole(text, 1, 1_000_000))?,
+            cors_allow_origins: sources.read(&keys::CORS, value::origins)?,
+        })
+    }
+}
+
+impl CommitLimits {
+    fn read(sources: &mut Sources) -> Result<Self> {
+        Ok(Self {
+            queue_len: sources.read(&keys::QUEUE_LEN, |text| whole(text, 1, 1 << 20))?,
+            batch_rows: sources.read(&keys::BATCH_ROWS, |text| whole(text, 1, 1 << 16))?,
+        })
+    }
+}
+
+impl LogSettings {
+    fn read(sources: &mut Sources) -> Result<Self> {
+        let formats = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+        let level = sources.read(&keys::LOG_LEVEL, |text| value::one_of(text, LogLevel::WORDS))?;
+        let by_flag = matches!(sources.last_source(), Source::Flag(_));
+        Ok(Self {
+            level,
+            filter: sources.variable("RUST_LOG").filter(|_| !by_flag).map(str::to_owned),
+            format: sources.read(&keys::LOG_FORMAT, |text| value::one_of(text, formats))?,
+        })
+    }
+}
+
+/// [`value::whole`] in the type that is wanted.
+fn whole<T: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<T, String> {
+    let number = value::whole(text, min, max)?;
+    T::try_from(number).map_err(|_| "a number that this machine can count to".to_owned())
+}
+
+/// [`value::bytes`] in the type that is wanted.
+fn bytes<T: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<T, String> {
+    let number = value::bytes(text, min, max)?;
+    T::try_from(number).map_err(|_| "a size that this machine can address".to_owned())
+}
+
+/// The home folder, which says where the file is and so can't be set in it.
+fn home(flags: &Flags, sources: &Sources) -> Result<PathBuf> {
+    let (given, source) = match (&flags.home, sources.variable("NACOS_HOME")) {
+        (Some(path), _) => (path.clone(), Source::Flag("--home")),
+        (None, Some(path)) => (PathBuf::from(path), Source::Environment("NACOS_HOME".to_owned())),
+        (None, None) => (PathBuf::from("."), Source::Default),
+    };
+    folder("nacos.home", &given, &source)
+}
+
+/// An absolute path that is a folder, or nothing yet.
+fn folder(key: &str, path: &Path, source: &Source) -> Result<PathBuf> {
+    let bad = |allowed: &str| bad_value(key, &path.to_string_lossy(), source, allowed);
+    let absolute = std::path::absolute(path).map_err(|error| bad(&format!("the path of a folder: {error}")))?;
+    match std::fs::metadata(&absolute) {
+        Ok(found) if !found.is_dir() => Err(bad("a folder, but this is a file")),
+        Ok(_) => Ok(absolute.components().collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(absolute.components().collect()),
+        Err(error) => Err(bad(&format!("a folder that can be read: {error}"))),
+    }
+}
+
+fn data_dir(sources: &mut Sources, home: &Path) -> Result<PathBuf> {
+    let given = sources.read_optional(&keys::DATA_DIR, |text| Ok(PathBuf::from(text)))?;
+    let source = sources.last_source();
+    match given {
+        Some(path) if matches!(source, Source::Flag(_)) => folder(keys::DATA_DIR.name, &path, source),
+        Some(path) => folder(keys::DATA_DIR.name, &home.join(path), source),
+        None => folder(keys::DATA_DIR.name, &home.join("data"), source),
+    }
+}
+
+fn function_mode(text: &str) -> Result<FunctionMode, String> {
+    match text {
+        "" | "all" => Ok(FunctionMode::All),
+        "naming" => Ok(FunctionMode::Naming),
+        _ => Err("blank or naming: this server does naming only".to_owned()),
+    }
+}
+
+/// Whether the node stands alone, and the members that are named. Others than the node itself are refused for now.
+fn membership(sources: &mut Sources, home: &Path, own: impl Fn(&Member) -> bool) -> Result<(bool, Vec<Member>)> {
+    let alone = sources.read(&keys::STANDALONE, value::boolean)?;
+    let listed = sources.read(&keys::MEMBERS, members::list)?;
+    let source = sources.last_source().clone();
+    let path = home.join("conf").join("cluster.conf");
+    let (in_file, skipped) = match properties::read_file(&path)? {
+        Some(bytes) if !matches!(source, Source::Flag(_)) => members::file(&String::from_utf8_lossy(&bytes)),
+        _ => Default::default(),
+    };
+    for (line, text) in skipped {
+        let text = format!("{} line {line}: {} is not host:port, skipped", path.display(), value::shown(&text));
+        sources.note(NoteLevel::Warn, text);
+    }
+    let (members, origin) =
+        if in_file.is_empty() { (listed, source.to_string()) } else { (in_file, path.display().to_string()) };
+    if alone {
+        if !members.is_empty() {
+            sources.note(NoteLevel::Warn, format!("nacos.standalone is true: the members of {origin} are ignored"));
+        }
+        return Ok((true, Vec::new()));
+    }
+    match members.iter().find(|member| !own(member)) {
+        None => Ok((true, members)),
+        Some(other) => Err(Error::Setup(format!(
+            "member {other} (from {origin}): clustering is not built yet; name no other members, or set --ip if this \
+             is the node itself"
+        ))),
+    }
+}
+
+/// Going on without the authentication that someone asked for would be worse than not starting.
+fn refuse_auth(sources: &mut Sources) -> Result<()> {
+    if !sources.read(&keys::AUTH, value::boolean)? {
+        return Ok(());
+    }
+    let source = sources.last_source();
+    Err(Error::Setup(format!(
+        "{}=true (from {source}): authentication is not built yet; the server doesn't start rather than run open",
+        keys::AUTH.name
+    )))
+}

@@ -1,0 +1,65 @@
+//! What `nacre serve` is told on its command line.
+
+use std::path::PathBuf;
+
+use super::keys::{self, Key};
+
+/// Flags of `nacre serve`. Values stay text here: [`super::Config::load`] reads them by the rules of the property that
+/// each stands for, so that a bad value reads the same wherever it comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct Flags {
+    /// Folder with conf/, data/ and logs/ [env: NACOS_HOME] [default: the working directory]
+    #[arg(long, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Port to listen on, 0 for any free one [default: 8848]
+    #[arg(long, value_name = "N")]
+    pub port: Option<String>,
+    /// Address to listen on [default: all addresses]
+    #[arg(long, value_name = "ADDR")]
+    pub bind: Option<String>,
+    /// Address that this node is known by [default: found among the network interfaces]
+    #[arg(long, value_name = "ADDR")]
+    pub ip: Option<String>,
+    /// Folder of the store [default: HOME/data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// What an acknowledged write survives: synced (power loss), written (a killed process), interval (a crash costs
+    /// up to 100 ms), off (nothing, as in Nacos) [default: synced]
+    #[arg(long, value_name = "MODE")]
+    pub durability: Option<String>,
+    /// A member of the cluster; repeat for each. Only this node itself is possible so far
+    #[arg(long = "member", value_name = "HOST:PORT")]
+    pub members: Vec<String>,
+    /// Ask clients for a login. Not possible so far: the start is refused
+    #[arg(long)]
+    pub auth: bool,
+    /// Print the configuration in effect and where it comes from, then exit (0 good, 2 bad)
+    #[arg(long)]
+    pub check_config: bool,
+    /// off, error, warn, info, debug or trace [default: RUST_LOG, else info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl Flags {
+    /// The properties that are set by flags: flag, property, value.
+    pub(super) fn properties(&self) -> Vec<(&'static str, Key, String)> {
+        let members = if self.members.is_empty() { None } else { Some(self.members.join(",")) };
+        let auth = self.auth.then(|| "true".to_owned());
+        let all = [
+            ("--port", keys::PORT, self.port.clone()),
+            ("--bind", keys::BIND, self.bind.clone()),
+            ("--ip", keys::IP, self.ip.clone()),
+            ("--data-dir", keys::DATA_DIR, self.data_dir.clone()),
+            ("--durability", keys::DURABILITY, self.durability.clone()),
+            ("--member", keys::MEMBERS, members),
+            ("--auth", keys::AUTH, auth),
+            ("--log-level", keys::LOG_LEVEL, self.log_level.clone()),
+            ("--log-format", keys::LOG_FORMAT, self.log_format.clone()),
+        ];
+        all.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).collect()
+    }
+}

@@ -1,0 +1,54 @@
+//! Every property that is read, with its default. `conf/application.properties` lists the same ones; a test compares.
+
+/// A property: its name as people write it and what counts when nobody sets it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key {
+    /// In the spelling of the shipped file; other spellings of it are understood too.
+    pub name: &'static str,
+    /// As it would be written in the file; blank when there is none.
+    pub default: &'static str,
+}
+
+macro_rules! keys {
+    ($($constant:ident = $name:literal, $default:literal;)*) => {
+        $(pub(super) const $constant: Key = Key { name: $name, default: $default };)*
+        /// All properties that are read, in the order of the shipped file.
+        pub const ALL: &[Key] = &[$($constant),*];
+    };
+}
+
+keys! {
+    PORT = "server.port", "8848";
+    BIND = "server.address", "";
+    CONTEXT_PATH = "server.servlet.contextPath", "/nacos";
+    IP = "nacos.server.ip", "";
+    INETUTILS_IP = "nacos.inetutils.ip-address", "";
+    FUNCTION_MODE = "nacos.functionMode", "";
+    STANDALONE = "nacos.standalone", "false";
+    MEMBERS = "nacos.member.list", "";
+    AUTH = "nacos.core.auth.enabled", "false";
+    DATA_DIR = "nacre.data-dir", "";
+    DURABILITY = "nacre.store.durability", "synced";
+    STORE_INTERVAL = "nacre.store.interval-ms", "100";
+    ON_FAILURE = "nacre.store.on-failure", "refuse";
+    OPEN_TIMEOUT = "nacre.store.open-timeout-ms", "120000";
+    COMPACT_MIN = "nacre.store.compact-min-bytes", "64MB";
+    COMPACT_FACTOR = "nacre.store.compact-factor", "8";
+    MAX_DOWNTIME = "nacre.restore.max-downtime-ms", "300000";
+    PEER_WAIT = "nacre.restore.peer-wait-ms", "1000";
+    EXPIRE = "nacos.naming.expireInstance", "true";
+    CLEAN = "nacos.naming.empty-service.auto-clean", "true";
+    CLEAN_DELAY = "nacos.naming.empty-service.clean.initial-delay-ms", "50000";
+    CLEAN_PERIOD = "nacos.naming.empty-service.clean.period-time-ms", "30000";
+    HEADER_SIZE = "server.max-http-header-size", "128KB";
+    BODY_SIZE = "nacre.http.max-body-bytes", "8MB";
+    HEAD_TIMEOUT = "nacre.http.head-timeout-ms", "10000";
+    BODY_TIMEOUT = "nacre.http.body-timeout-ms", "30000";
+    IDLE_TIMEOUT = "nacre.http.idle-timeout-ms", "75000";
+    CONNECTIONS = "server.tomcat.max-connections", "8192";
+    QUEUE_LEN = "nacre.commit.queue-len", "16384";
+    BATCH_ROWS = "nacre.commit.batch-rows", "4096";
+    CORS = "nacre.cors.allow-origins", "";
+    LOG_LEVEL = "nacre.log.level", "info";
+    LOG_FORMAT = "nacre.log.format", "text";
+}
