@@ -42,6 +42,7 @@ pub mod commit;
 pub mod config;
 pub mod error;
 pub mod health;
+pub mod http;
 pub mod model;
 pub mod registry;
 pub mod store;

@@ -1,0 +1,236 @@
+//! One request as a handler sees it, and what a handler answers.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hyper::Method;
+use hyper::header::{HeaderMap, HeaderName, USER_AGENT};
+
+use super::params::Params;
+use super::reply::Reply;
+use crate::commit::Commit;
+use crate::error::{Error, Result};
+use crate::model::clock::AwakeClock;
+use crate::model::command::Command;
+use crate::model::{DEFAULT_CLUSTER, DEFAULT_GROUP, DEFAULT_NAMESPACE, GROUP_SEPARATOR, ServiceKey};
+use crate::registry::{Registry, Service};
+use crate::wire::agent::Agent;
+use crate::wire::number;
+
+const CLIENT_VERSION: HeaderName = HeaderName::from_static("client-version");
+
+/// What handlers work on. They read the registry and hand commands to `commit`; they change nothing themselves.
+pub struct App {
+    /// The state in memory.
+    pub registry: Arc<Registry>,
+    /// The write path.
+    pub commit: Commit,
+    /// The time that beats are noted with.
+    pub clock: AwakeClock,
+    /// Prefix of all paths, such as `/nacos`; may be empty.
+    pub context: String,
+    /// The HTTP port, for answers that show it.
+    pub port: u16,
+    /// `nacos.functionMode`, for answers that show it.
+    pub function_mode: Option<String>,
+    /// Largest form body in bytes.
+    pub max_body_bytes: usize,
+    /// The report of the restore, as JSON.
+    pub restore_report: bytes::Bytes,
+}
+
+impl App {
+    /// Epoch ms for answers; never before the time at which an earlier process was last alive.
+    pub fn wall_now_ms(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_millis() as u64).unwrap_or_default();
+        now.max(self.registry.ref_floor_ms())
+    }
+}
+
+/// A request with its parameters.
+pub struct Call<'a> {
+    /// What to work on.
+    pub app: &'a App,
+    /// As sent.
+    pub method: &'a Method,
+    /// As sent, context included, without the query.
+    pub path: &'a str,
+    /// All headers.
+    pub headers: &'a HeaderMap,
+    /// Query and form.
+    pub params: Params<'a>,
+}
+
+/// What a handler wants to happen next.
+pub enum Step {
+    /// This is the answer.
+    Answer(Reply),
+    /// Carry the command out; then the answer.
+    Write(Command, Then),
+}
+
+/// The answer after a command has been carried out.
+pub enum Then {
+    /// This.
+    Answer(Reply),
+    /// The list of instances that the command was for.
+    Updated,
+}
+
+/// What a handler is.
+pub type Handler = fn(&Call<'_>) -> Result<Step>;
+
+impl Step {
+    /// Carry `command` out and answer `ok`.
+    pub fn write(command: Command) -> Result<Step> {
+        Ok(Step::Write(command, Then::Answer(Reply::ok())))
+    }
+
+    /// A JSON answer.
+    pub fn json(body: impl Into<bytes::Bytes>) -> Result<Step> {
+        Ok(Step::Answer(Reply::json(body)))
+    }
+}
+
+/// A service as a request names it.
+pub struct Named<'a> {
+    /// Default filled in.
+    pub namespace: &'a str,
+    /// The grouped name.
+    pub name: Cow<'a, str>,
+}
+
+impl Named<'_> {
+    /// As a key.
+    pub fn key(&self) -> ServiceKey {
+        ServiceKey::new(self.namespace, &self.name)
+    }
+
+    /// The service, if there is one.
+    pub fn find(&self, registry: &Registry) -> Option<Arc<Service>> {
+        registry.service(self.namespace, &self.name)
+    }
+}
+
+impl<'a> Call<'a> {
+    /// What kind of client asks (`spec/instance-api.md` 1.4).
+    pub fn agent(&self) -> Agent {
+        let text = |name: HeaderName| self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Agent::parse(text(USER_AGENT), text(CLIENT_VERSION))
+    }
+
+    /// The parameter `namespaceId`.
+    pub fn namespace(&self) -> &str {
+        self.params.optional("namespaceId", DEFAULT_NAMESPACE)
+    }
+
+    /// The grouped service name as section 1 step 4 of `spec/instance-api.md` makes it; not yet checked.
+    /// `None` when neither `serviceName` nor `dom` has a character.
+    fn grouped_name(&self) -> Option<Cow<'_, str>> {
+        let given = |name| self.params.given(name);
+        let Some(name) = given("serviceName").or_else(|| given("dom")) else {
+            let blank = self.params.raw("serviceName").is_some_and(|text| !text.is_empty());
+            return blank.then_some(Cow::Borrowed(""));
+        };
+        if name.contains(GROUP_SEPARATOR) {
+            return Some(Cow::Borrowed(name));
+        }
+        let group = self.params.raw("groupName").filter(|text| !is_blank(text)).unwrap_or(DEFAULT_GROUP);
+        let group = group.trim_start_matches(|c| c <= ' ');
+        Some(Cow::Owned([group, GROUP_SEPARATOR, name].concat()))
+    }
+
+    /// The service that the request is about.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the name is missing or has not the form `group@@name`.
+    pub fn service(&self) -> Result<Named<'_>> {
+        let named = self.service_unchecked()?;
+        check_format(&named.name)?;
+        Ok(named)
+    }
+
+    /// The same without a look at the form of the name.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the name is missing.
+    pub fn service_unchecked(&self) -> Result<Named<'_>> {
+        let name = self.grouped_name().ok_or_else(|| Error::Input("Param 'serviceName' is required.".into()))?;
+        Ok(Named { namespace: self.namespace(), name })
+    }
+
+    /// `clusterName`, or if that is blank `cluster`.
+    pub fn cluster(&self) -> &str {
+        let given = |name| self.params.given(name);
+        given("clusterName").or_else(|| given("cluster")).unwrap_or(DEFAULT_CLUSTER)
+    }
+
+    /// `ip`, which must have a character that is no blank.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is missing.
+    pub fn ip(&self) -> Result<&str> {
+        self.params.given("ip").ok_or_else(|| Error::Input("Param 'ip' is required.".into()))
+    }
+
+    /// A required integer.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is missing or no number.
+    pub fn integer(&self, name: &str) -> Result<i32> {
+        let text = self.params.required(name)?;
+        number::integer(text).ok_or_else(|| not_a_number(text))
+    }
+
+    /// An integer that may be left out.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is no number.
+    pub fn integer_or(&self, name: &str, default: i32) -> Result<i32> {
+        self.params.given(name).map_or(Ok(default), |text| number::integer(text).ok_or_else(|| not_a_number(text)))
+    }
+
+    /// A decimal number that may be left out.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is no number.
+    pub fn decimal(&self, name: &str) -> Result<Option<f64>> {
+        let parse = |text| number::decimal(text).ok_or_else(|| not_a_number(text));
+        self.params.given(name).map(parse).transpose()
+    }
+
+    /// A word that may be left out.
+    pub fn word(&self, name: &str) -> Option<bool> {
+        self.params.given(name).map(number::word)
+    }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// The error of a text that should be a number.
+pub fn not_a_number(text: &str) -> Error {
+    Error::Input(format!("For input string: \"{text}\""))
+}
+
+/// The form `group@@name` (`spec/instance-api.md` 1.3): split at `@@`, empty parts at the end dropped, there must be
+/// two parts and the first must not be empty.
+///
+/// # Errors
+/// [`Error::Input`] that says which of both.
+pub fn check_format(name: &str) -> Result<()> {
+    let mut parts: Vec<&str> = name.split(GROUP_SEPARATOR).collect();
+    while parts.last().is_some_and(|part| part.is_empty()) {
+        parts.pop();
+    }
+    if parts.len() < 2 {
+        let rule = "it should be format as 'groupName@@serviceName'";
+        return Err(Error::Input(format!("Param 'serviceName' is illegal, {rule}")));
+    }
+    if parts.first().is_some_and(|group| group.is_empty()) {
+        return Err(Error::Input("Param 'serviceName' is illegal, groupName can't be empty".into()));
+    }
+    Ok(())
+}

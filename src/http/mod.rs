@@ -1,0 +1,15 @@
+//! The HTTP side: connections and their limits (`server`, `conn`, `body`), from a request to parameters (`path`,
+//! `params`), the table of the API (`router`), its handlers (`ns/`, `console`; file path = URL path), and the one
+//! place that picks a status (`reply`).
+
+pub mod body;
+pub mod call;
+pub mod conn;
+pub mod console;
+pub mod ns;
+pub mod params;
+pub mod path;
+mod percent;
+pub mod reply;
+pub mod router;
+pub mod server;
