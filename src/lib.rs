@@ -44,6 +44,7 @@ pub mod error;
 pub mod health;
 pub mod http;
 pub mod model;
+pub mod node;
 pub mod registry;
 pub mod store;
 pub mod telemetry;

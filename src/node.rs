@@ -1,0 +1,150 @@
+//! Composition: builds the rooms in the order of the design (store -> registry -> health -> bind), runs them, and
+//! takes them down in the opposite order. The only file that knows all.
+
+mod listener;
+mod restore;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::commit;
+use crate::config::{self, Config};
+use crate::error::{Error, Result};
+use crate::health::{self, Health, Inbox};
+use crate::http::call::App;
+use crate::http::conn::Conn;
+use crate::http::router::Router;
+use crate::http::server::{Limits, Server};
+use crate::model::clock::AwakeClock;
+use crate::registry::Registry;
+use crate::store;
+
+/// Requests in flight have this long to end when the server stops.
+const DRAIN_MS: u64 = 5_000;
+
+/// Runs the server until it gets SIGTERM or SIGINT; then stops cleanly.
+///
+/// # Errors
+/// [`Error::Setup`] with one line about what is in the way: the data folder, the port, threads.
+pub fn run(config: Config) -> Result<()> {
+    let socket = listener::bind(config.bind, config.port)?;
+    let clock = AwakeClock::starting_at(1);
+    let inbox = Inbox::default();
+    let registry = Arc::new(Registry::default());
+    let (store, report) = restore::restore(&config, &registry, &clock, &inbox)?;
+    let noted = inbox.clone();
+    let (commit, committer) = commit::start(
+        registry.clone(),
+        store,
+        clock.clone(),
+        commit_options(&config),
+        vec![Box::new(move |changes| noted.note(changes))],
+    )?;
+    let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, health_options(&config))?;
+    let app = App {
+        registry,
+        commit: commit.clone(),
+        clock,
+        context: config.context_path.clone(),
+        port: config.port,
+        function_mode: function_mode(&config),
+        max_body_bytes: config.http.max_body_bytes,
+        restore_report: report.into(),
+    };
+    let served = serve(&config, socket, app);
+    health.stop();
+    commit.stop();
+    let closed = committer.join().map_err(|_| Error::Setup("the committer had panicked".into()));
+    served.and(closed)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn serve(config: &Config, socket: socket2::Socket, app: App) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build();
+    let runtime = runtime.map_err(|e| Error::Setup(format!("no runtime: {e}")))?;
+    let limits = limits(config);
+    let served = runtime.block_on(async move {
+        let listener = listener::listen(socket)?;
+        announce(&listener, &app);
+        let router = Arc::new(Router::new(Arc::new(app)));
+        let answer = move |request, conn: Arc<Conn>| {
+            let router = router.clone();
+            async move { router.answer(request, &conn).await }
+        };
+        let server = Server::new(limits);
+        let cut = server.run(listener, answer, told_to_stop()?).await;
+        if cut > 0 {
+            tracing::warn!(connections = cut, "closed while they still had a request");
+        }
+        Ok(())
+    });
+    runtime.shutdown_background();
+    served
+}
+
+fn announce(listener: &TcpListener, app: &App) {
+    let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    tracing::info!(
+        address,
+        context = app.context,
+        services = app.registry.service_count(),
+        instances = app.registry.instance_count(),
+        "nacre started successfully in stand alone mode"
+    );
+    if !address.starts_with("127.") && !address.starts_with("[::1]") {
+        tracing::warn!("there is no authentication: anybody who reaches this address can change the registry");
+    }
+}
+
+/// Ends when the process is asked to stop.
+fn told_to_stop() -> Result<impl Future<Output = ()>> {
+    let listen = |kind| signal(kind).map_err(|e| Error::Setup(format!("no signal handler: {e}")));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+    })
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        max_connections: config.http.max_connections,
+        max_head_bytes: config.http.max_header_bytes,
+        head_timeout_ms: config.http.head_timeout_ms,
+        body_timeout_ms: config.http.body_timeout_ms,
+        idle_timeout_ms: config.http.idle_timeout_ms,
+        drain_ms: DRAIN_MS,
+        ..Limits::default()
+    }
+}
+
+fn commit_options(config: &Config) -> commit::Options {
+    commit::Options {
+        queue_len: config.commit.queue_len,
+        batch_rows: config.commit.batch_rows,
+        on_failure: match config.store.on_failure {
+            config::OnFailure::Refuse => store::OnFailure::Refuse,
+            config::OnFailure::Memory => store::OnFailure::Memory,
+        },
+    }
+}
+
+fn health_options(config: &Config) -> health::Options {
+    let naming = &config.naming;
+    health::Options {
+        expire_instance: naming.expire_instance,
+        clean_empty: naming.empty_service_clean.then_some((naming.clean_initial_delay_ms, naming.clean_period_ms)),
+    }
+}
+
+fn function_mode(config: &Config) -> Option<String> {
+    match config.function_mode {
+        config::FunctionMode::All => None,
+        config::FunctionMode::Naming => Some("naming".into()),
+    }
+}

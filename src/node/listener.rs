@@ -1,0 +1,58 @@
+//! The port: taken early, so that a second process fails at once, but not answered before the data are back.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use crate::error::{Error, Result};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Takes the port. Clients are refused until [`listen`]. Without `address`: all addresses, of IPv6 too if there is any.
+///
+/// # Errors
+/// [`Error::Setup`] when the port is in use or the address is not ours.
+pub(super) fn bind(address: Option<IpAddr>, port: u16) -> Result<Socket> {
+    let tried = match address {
+        Some(address) => bind_to(SocketAddr::new(address, port)),
+        None => bind_to(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| match error.kind() {
+            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+            _ => bind_to(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
+        }),
+    };
+    let place = address.map_or_else(|| format!("port {port}"), |address| SocketAddr::new(address, port).to_string());
+    tried.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => Error::Setup(format!("{place} is in use by another process")),
+        _ => Error::Setup(format!("can't listen on {place}: {error}")),
+    })
+}
+
+fn bind_to(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    // Connections of an earlier process that are still closing don't stand in the way.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Starts to accept. To be called within the runtime.
+///
+/// # Errors
+/// [`Error::Setup`] when the system refuses.
+pub(super) fn listen(socket: Socket) -> Result<TcpListener> {
+    let listen = || {
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket.into())
+    };
+    listen().map_err(|error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => Error::Setup("the port is in use by another process".into()),
+        _ => Error::Setup(format!("can't listen: {error}")),
+    })
+}

@@ -1,0 +1,140 @@
+//! The start: store -> registry -> health wheel, before anything is answered.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::config::{self, Config};
+use crate::error::{Error, Result};
+use crate::health::Inbox;
+use crate::model::clock::AwakeClock;
+use crate::model::{Instance, Row};
+use crate::registry::Registry;
+use crate::store::{Durability, Options, Phase, Progress, RestoreReport, Store};
+
+/// Opens the store and fills `registry` from it. Every restored ephemeral instance gets a full beat timeout from now;
+/// after a downtime above `nacre.restore.max-downtime-ms` it is unhealthy until its first beat. Answers the report as
+/// JSON too.
+///
+/// # Errors
+/// [`Error::Setup`] when the data folder can't be used.
+pub(super) fn restore(
+    config: &Config,
+    registry: &Registry,
+    clock: &AwakeClock,
+    inbox: &Inbox,
+) -> Result<(Store, Vec<u8>)> {
+    let bar = Bar::new();
+    let now_ms = clock.now_ms();
+    let mut fill = |rows: Vec<Row>| {
+        let changes: Vec<_> = rows.into_iter().filter_map(|row| registry.apply(row, now_ms, true)).collect();
+        inbox.note(&changes);
+    };
+    let opened = Store::open(options(config), wall_now_ms(), &mut fill, &|progress| bar.show(progress));
+    bar.clear();
+    let (store, report) = opened?;
+    registry.raise_ref_floor(report.last_alive_ms.unwrap_or_default());
+    let faded = match report.downtime_ms {
+        Some(downtime_ms) if downtime_ms > config.restore.max_downtime_ms => fade(registry, now_ms),
+        _ => 0,
+    };
+    tell(&report, registry, faded, config.store.durability);
+    let json = serde_json::to_vec(&report).map_err(|e| Error::Setup(format!("the restore report: {e}")))?;
+    Ok((store, json))
+}
+
+/// Nobody can say how the instances did during a long downtime: unhealthy until they beat.
+fn fade(registry: &Registry, now_ms: u64) -> usize {
+    let mut faded = 0;
+    for service in registry.services() {
+        for slot in service.slots() {
+            let before = slot.instance();
+            if slot.is_ephemeral() && before.healthy && !before.marked {
+                let instance = Instance { healthy: false, ..(*before).clone() };
+                registry.apply(Row::Instance(slot.key(service.key()), Some(Arc::new(instance))), now_ms, false);
+                faded += 1;
+            }
+        }
+    }
+    faded
+}
+
+fn tell(report: &RestoreReport, registry: &Registry, faded: usize, durability: config::Durability) {
+    if let Some(damage) = &report.damage {
+        let kept = report.moved_aside.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        tracing::error!(damage, kept, skipped_rows = report.skipped_rows, "the store was damaged");
+    }
+    tracing::info!(
+        durability = durability.as_str(),
+        rows = report.rows,
+        bytes = report.bytes,
+        time_ms = report.time_ms,
+        skipped_rows = report.skipped_rows,
+        downtime_ms = report.downtime_ms,
+        created = report.created,
+        services = registry.service_count(),
+        instances = registry.instance_count(),
+        unhealthy_until_beat = faded,
+        "restored"
+    );
+}
+
+fn options(config: &Config) -> Options {
+    Options {
+        durability: match config.store.durability {
+            config::Durability::Synced => Durability::Synced,
+            config::Durability::Written => Durability::Written,
+            config::Durability::Interval => Durability::Interval,
+            config::Durability::Off => Durability::Off,
+        },
+        interval_ms: config.store.interval_ms,
+        open_timeout_ms: config.store.open_timeout_ms,
+        compact_min_bytes: config.store.compact_min_bytes,
+        compact_factor: config.store.compact_factor,
+        ..Options::new(&config.data_dir)
+    }
+}
+
+fn wall_now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_millis() as u64).unwrap_or_default()
+}
+
+/// Progress on a terminal; nothing elsewhere, where one line in the log follows.
+struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    fn new() -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self(Some(bar))
+    }
+
+    fn show(&self, progress: Progress) {
+        let Some(bar) = &self.0 else { return };
+        let step = match progress.phase {
+            Phase::Opening => "opening the store",
+            Phase::Verifying => "restoring rows",
+            Phase::Rewriting => "rewriting rows",
+        };
+        bar.set_message(step);
+        if let Some(expected) = progress.expected_rows {
+            bar.set_length(expected);
+            let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}");
+            if let Ok(style) = style {
+                bar.set_style(style);
+            }
+        }
+        bar.set_position(progress.rows);
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
