@@ -1,0 +1,131 @@
+//! The command line of the real binary: what it prints where, and its exit codes.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// Runs nacre with no environment of ours and, so that it always ends, only with arguments that don't serve.
+fn nacre(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nacre"));
+    command.env_clear().envs(environment.iter().copied()).current_dir(directory).args(arguments);
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+/// The one line on standard error of a run that ended with this code and printed nothing else.
+fn refusal(output: &Output, code: i32) -> &str {
+    let text = std::str::from_utf8(&output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert_eq!(stdout(output), "");
+    assert!(text.starts_with("nacre: ") && text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
+    text.trim_end()
+}
+
+fn home_with(properties: &str) -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("conf")).unwrap();
+    fs::write(home.path().join("conf/application.properties"), properties).unwrap();
+    home
+}
+
+#[test]
+fn help_teaches() {
+    let home = home_with("");
+    for arguments in [&["--help"][..], &["serve", "--help"], &["help", "serve"]] {
+        let output = nacre(home.path(), arguments, &[]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(output.stderr.is_empty());
+        for word in ["--home", "--durability", "--member", "--check-config", "Examples:", "Exit codes:", "NACOS_HOME"] {
+            assert!(stdout(&output).contains(word), "{arguments:?}: {word}");
+        }
+    }
+}
+
+#[test]
+fn version_is_that_of_the_package() {
+    let home = home_with("");
+    let output = nacre(home.path(), &["--version"], &[]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), concat!("nacre ", env!("CARGO_PKG_VERSION"), "\n")));
+}
+
+#[test]
+fn check_config_shows_what_is_in_effect() {
+    let home = home_with("server.tomcat.max-connections=7\nserver.ssl.enabled=true\n");
+    let environment = [("SERVER_SERVLET_CONTEXT_PATH", "/x")];
+    for arguments in [&["--check-config", "--port", "9"][..], &["serve", "--port=9", "--check-config"]] {
+        let output = nacre(home.path(), arguments, &environment);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(output.stderr.is_empty());
+        let text = stdout(&output);
+        assert!(text.contains("server.port=9    (from flag --port)\n"), "{text}");
+        assert!(text.contains("=/x    (from environment variable SERVER_SERVLET_CONTEXT_PATH)\n"), "{text}");
+        assert!(text.contains("max-connections=7    (from ") && text.contains("application.properties line 1)\n"));
+        assert!(text.contains("\nnacre.store.durability=synced\n"), "{text}");
+        assert!(text.contains("# warning: server.ssl.enabled"), "{text}");
+    }
+    assert!(!home.path().join("data").exists(), "looking must not create anything");
+}
+
+#[test]
+fn bad_configuration_is_one_line_and_2() {
+    let home = home_with("nacre.store.durabilty=off\n");
+    let path = home.path();
+    for check in [&["--check-config"][..], &[]] {
+        let run = |arguments: &[&str]| nacre(path, &[arguments, check].concat(), &[]);
+        let port = "nacre: server.port=99999 (from flag --port): must be a whole number from 0 to 65535";
+        assert_eq!(refusal(&run(&["--home", "conf", "--port", "99999"]), 2), port);
+        let unknown = run(&[]);
+        assert!(refusal(&unknown, 2).ends_with("did you mean nacre.store.durability?"));
+        let file = run(&["--home", "conf/application.properties"]);
+        assert!(refusal(&file, 2).ends_with("(from flag --home): must be a folder, but this is a file"));
+        let below = run(&["--home", "conf/application.properties/x"]);
+        assert!(refusal(&below, 2).contains("(from flag --home): must be a folder that can be read"));
+    }
+    let log = nacre(path, &["--home", "conf"], &[("RUST_LOG", "nacre=loud")]);
+    assert!(refusal(&log, 2).starts_with("nacre: RUST_LOG=nacre=loud: must be"));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_unreadable_file_is_not_taken_for_a_missing_one() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = home_with("");
+    let path = home.path().join("conf/application.properties");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read(&path).is_ok() {
+        // Permissions don't bind the superuser: take a file that nobody can read.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+    }
+    let output = nacre(home.path(), &["--check-config"], &[]);
+    assert!(refusal(&output, 2).contains("application.properties can't be read: "));
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_2() {
+    let home = home_with("");
+    let run = |arguments: &[&str]| nacre(home.path(), arguments, &[]);
+    let typed = run(&["--prot", "1"]);
+    let line = refusal(&typed, 2);
+    assert!(line.contains("'--prot'") && line.contains("'--port'") && line.ends_with("(see nacre --help)"), "{line}");
+    assert!(refusal(&run(&["sreve"]), 2).contains("'sreve'"));
+    assert!(refusal(&run(&["--port"]), 2).contains("--port <N>"));
+    assert!(refusal(&run(&["--port", "1", "--port", "2"]), 2).contains("--port <N>"));
+    assert!(refusal(&run(&["--bad\nflag"]), 2).contains("see nacre --help"));
+}
+
+#[test]
+fn what_is_not_built_is_refused() {
+    let home = home_with("");
+    let auth = nacre(home.path(), &["--auth"], &[]);
+    assert!(refusal(&auth, 2).contains("authentication is not built yet"));
+    let member = nacre(home.path(), &["--member", "127.0.0.1", "--member", "10.0.0.2:8848"], &[]);
+    assert!(refusal(&member, 2).starts_with("nacre: member 10.0.0.2:8848 (from flag --member): clustering"));
+}

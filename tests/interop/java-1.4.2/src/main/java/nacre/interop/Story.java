@@ -1,0 +1,355 @@
+package nacre.interop;
+
+import static nacre.interop.Checks.eventually;
+import static nacre.interop.Checks.that;
+
+import com.alibaba.nacos.api.PropertyKeyConst;
+import com.alibaba.nacos.api.exception.NacosException;
+import com.alibaba.nacos.api.naming.NamingFactory;
+import com.alibaba.nacos.api.naming.NamingMaintainFactory;
+import com.alibaba.nacos.api.naming.NamingService;
+import com.alibaba.nacos.api.naming.pojo.Instance;
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.TreeSet;
+
+/**
+ * A day in the life of an application with two instances: they are registered, found, watched and kept alive; the
+ * server is killed and comes back; nobody may notice more than refused connections; then both leave.
+ */
+final class Story {
+    private static final String NAMESPACE = "interop";
+    private static final String GROUP = "INTEROP_GROUP";
+    private static final String SERVICE = "interop.Greeter:1.0";
+    private static final int ONE = 7001;
+    private static final int TWO = 7002;
+    /** Belongs to the second application and comes and goes; what is said of "both" never means it. */
+    private static final int GUEST = 7003;
+    private static final List<String> BOTH = Arrays.asList("127.0.0.1:" + ONE, "127.0.0.1:" + TWO);
+
+    /** More than the beat timeout (15 s), so that an instance whose beats don't count turns unhealthy within. */
+    private static final long WATCH_BEFORE_MS = 21_000;
+    private static final long WATCH_AFTER_MS = 17_000;
+    private static final long DOWN_MS = 2_000;
+    /** The goal is "well under 1 s"; this only tells a slow machine from a server that doesn't come. */
+    private static final long START_LIMIT_MS = 10_000;
+    /** The client polls every 3 s (cacheMillis), 10 s where the server can push, later after failed polls. */
+    private static final long TOLD_LIMIT_MS = 15_000;
+
+    private final Checks checks = new Checks();
+    private final ServerProcess server = new ServerProcess();
+    private final Tap tap;
+    private final Lists lists;
+    private final Subscriber subscriber = new Subscriber();
+    private final NamingService first;
+    private final NamingService second;
+
+    private long registeredAtMs;
+    private long killedAtMs;
+    private long startedAtMs;
+
+    private Story(int port) throws IOException, NacosException {
+        tap = new Tap(port);
+        lists = new Lists(port, NAMESPACE, GROUP + "@@" + SERVICE);
+        first = NamingFactory.createNamingService(properties());
+        second = NamingFactory.createNamingService(properties());
+    }
+
+    /** One argument: the port of the running server. Exits by itself: threads of the client would keep it alive. */
+    public static void main(String[] args) {
+        int code = 1;
+        try {
+            Story story = new Story(Integer.parseInt(args[0]));
+            story.arrive();
+            story.find();
+            story.watch();
+            story.live();
+            story.survive();
+            story.goOn();
+            story.leave();
+            code = story.checks.finish();
+        } catch (Throwable e) {
+            System.out.println("FAIL story: " + e);
+            System.out.println("0 passed, 1 failed");
+        }
+        System.exit(code);
+    }
+
+    private Properties properties() {
+        Properties properties = new Properties();
+        properties.setProperty(PropertyKeyConst.SERVER_ADDR, "127.0.0.1:" + tap.port());
+        properties.setProperty(PropertyKeyConst.NAMESPACE, NAMESPACE);
+        return properties;
+    }
+
+    private static Instance instance(int port, double weight, String cluster, String text) {
+        Instance instance = new Instance();
+        instance.setIp("127.0.0.1");
+        instance.setPort(port);
+        instance.setWeight(weight);
+        instance.setClusterName(cluster);
+        instance.addMetadata("zone", cluster);
+        instance.addMetadata("text", text);
+        return instance;
+    }
+
+    private void arrive() throws Exception {
+        checks.check("server_status_is_up", () -> that("UP".equals(first.getServerStatus()),
+                "getServerStatus is " + first.getServerStatus()));
+        registeredAtMs = Clock.nowMs();
+        checks.check("register_two", () -> {
+            first.registerInstance(SERVICE, GROUP, instance(ONE, 2.5, "c1", "Grüße, 你好 & a=b \"c\" {d}"));
+            first.registerInstance(SERVICE, GROUP, instance(TWO, 1.0, "c2", ""));
+        });
+        lists.startPolling();
+        // The reference shows a write up to 100 ms after its answer, and so may any server.
+        Thread.sleep(300);
+    }
+
+    private void find() {
+        checks.check("get_all_instances", () -> {
+            List<Instance> all = first.getAllInstances(SERVICE, GROUP, false);
+            that(addresses(all).equals(new TreeSet<>(BOTH)), "got " + addresses(all));
+            for (Instance got : all) {
+                Instance sent = got.getPort() == ONE
+                        ? instance(ONE, 2.5, "c1", "Grüße, 你好 & a=b \"c\" {d}") : instance(TWO, 1.0, "c2", "");
+                that(got.getWeight() == sent.getWeight(), "weight of " + got);
+                that(got.getClusterName().equals(sent.getClusterName()), "cluster of " + got);
+                that(got.getMetadata().equals(sent.getMetadata()), "metadata of " + got);
+                that(got.getServiceName().equals(GROUP + "@@" + SERVICE), "serviceName of " + got);
+                that(got.isHealthy() && got.isEnabled() && got.isEphemeral(), "flags of " + got);
+                that(got.getInstanceId().equals("127.0.0.1#" + got.getPort() + "#" + sent.getClusterName() + "#" + GROUP
+                        + "@@" + SERVICE), "instanceId of " + got);
+            }
+        });
+        checks.check("get_instances_of_a_cluster", () -> {
+            List<Instance> some = first.getAllInstances(SERVICE, GROUP, Collections.singletonList("c1"), false);
+            that(addresses(some).equals(Collections.singleton(BOTH.get(0))), "got " + addresses(some));
+        });
+        checks.check("get_instances_of_an_unknown_service", () -> {
+            List<Instance> none = first.getAllInstances("interop.Nobody", GROUP, false);
+            that(none.isEmpty(), "got " + addresses(none));
+        });
+        checks.check("select_instances", () -> {
+            List<Instance> healthy = first.selectInstances(SERVICE, GROUP, true, false);
+            that(addresses(healthy).equals(new TreeSet<>(BOTH)), "got " + addresses(healthy));
+            List<Instance> unhealthy = first.selectInstances(SERVICE, GROUP, false, false);
+            that(unhealthy.isEmpty(), "unhealthy are " + addresses(unhealthy));
+        });
+        checks.check("select_one_healthy_instance", () -> {
+            Instance one = first.selectOneHealthyInstance(SERVICE, GROUP, false);
+            that(BOTH.contains(address(one)), "got " + one);
+        });
+    }
+
+    private void watch() {
+        checks.check("subscriber_is_told_the_first_list", () -> {
+            first.subscribe(SERVICE, GROUP, subscriber);
+            eventually(TOLD_LIMIT_MS, () -> toldOf(BOTH));
+        });
+        guestComesAndGoes("");
+        checks.check("changed_weight_and_metadata_reach_the_subscriber", () -> {
+            Instance changed = instance(TWO, 0.5, "c2", "changed");
+            NamingMaintainFactory.createMaintainService(properties()).updateInstance(SERVICE, GROUP, changed);
+            eventually(TOLD_LIMIT_MS, () -> {
+                Instance told = subscriber.last() == null ? null : subscriber.last().byAddress.get(BOTH.get(1));
+                boolean same = told != null && told.getWeight() == 0.5
+                        && told.getMetadata().equals(changed.getMetadata());
+                return same ? null : "last told " + told;
+            });
+        });
+    }
+
+    /** Another application's instance is registered and deregistered, and the subscriber is told both times. */
+    private void guestComesAndGoes(String when) {
+        checks.check("registration_by_another_client_reaches_the_subscriber" + when, () -> {
+            second.registerInstance(SERVICE, GROUP, instance(GUEST, 1.0, "c1", "guest"));
+            eventually(TOLD_LIMIT_MS, () -> toldOf(Arrays.asList(BOTH.get(0), BOTH.get(1), "127.0.0.1:" + GUEST)));
+        });
+        checks.check("deregistration_by_another_client_reaches_the_subscriber" + when, () -> {
+            second.deregisterInstance(SERVICE, GROUP, "127.0.0.1", GUEST, "c1");
+            eventually(TOLD_LIMIT_MS, () -> toldOf(BOTH));
+        });
+    }
+
+    private String toldOf(List<String> wanted) {
+        Subscriber.Told last = subscriber.last();
+        boolean same = last != null && last.byAddress.keySet().equals(new TreeSet<>(wanted));
+        return same ? null : "last told " + last + ", not " + wanted;
+    }
+
+    private void live() throws Exception {
+        Clock.sleepUntil(registeredAtMs + WATCH_BEFORE_MS);
+        long now = Clock.nowMs();
+        checks.check("healthy_for_20_s_by_beats", () -> allComplete(lists.between(registeredAtMs + 500, now), 150));
+        checks.check("every_beat_is_answered_10200", () -> beatsCounted(registeredAtMs, now, 3));
+        checks.check("beats_become_light", () -> {
+            List<Exchange> full = tap.between(registeredAtMs, now, e -> e.isFullBeat() && !e.isOf(GUEST));
+            // Both first beats may be on their way before the first answer allows light ones.
+            that(full.size() <= 2, full.size() + " full beats, the last " + full.get(Math.max(0, full.size() - 1)));
+        });
+    }
+
+    private void survive() throws Exception {
+        server.kill();
+        killedAtMs = Clock.nowMs();
+        Thread.sleep(DOWN_MS);
+        startedAtMs = Clock.nowMs();
+        checks.check("nothing_answers_after_kill", () -> {
+            List<Lists.Answer> seen = lists.between(killedAtMs, startedAtMs - 200);
+            that(!seen.isEmpty(), "the poller saw nothing");
+            for (Lists.Answer answer : seen) {
+                that(answer.status == 0, answer.toString());
+            }
+        });
+        server.start();
+        checks.check("serves_again", () -> {
+            eventually(START_LIMIT_MS, () -> firstAfterStart() == null ? "no answer of status 200" : null);
+            System.out.println("   first list " + (firstAfterStart().atMs - startedAtMs) + " ms after the start");
+        });
+        checks.check("first_list_is_as_before_the_kill", () -> {
+            Lists.Answer before = lastBeforeKill();
+            Lists.Answer after = firstAfterStart();
+            that(after != null, "no list was served");
+            that(after.byAddress().keySet().equals(before.byAddress().keySet()),
+                    "before " + before.byAddress().keySet() + ", after " + after.byAddress().keySet());
+            for (Map.Entry<String, JsonNode> host : before.byAddress().entrySet()) {
+                JsonNode again = after.byAddress().get(host.getKey());
+                that(again.equals(host.getValue()), "before " + host.getValue() + ", after " + again);
+            }
+            // Some clients compare lists in order: each difference is a change to their application.
+            that(after.hosts().equals(before.hosts()), "the order of hosts has changed");
+        });
+        checks.check("new_client_gets_all_at_its_first_call", () -> {
+            List<Instance> all = NamingFactory.createNamingService(properties()).getAllInstances(SERVICE, GROUP);
+            that(addresses(all).equals(new TreeSet<>(BOTH)), "got " + addresses(all));
+        });
+        checks.check("server_status_is_up_again", () -> eventually(START_LIMIT_MS,
+                () -> "UP".equals(first.getServerStatus()) ? null : "getServerStatus is " + first.getServerStatus()));
+    }
+
+    private Lists.Answer firstAfterStart() {
+        for (Lists.Answer answer : lists.between(startedAtMs, Long.MAX_VALUE)) {
+            if (answer.status == 200) {
+                return answer;
+            }
+        }
+        return null;
+    }
+
+    private Lists.Answer lastBeforeKill() {
+        Lists.Answer last = null;
+        for (Lists.Answer answer : lists.between(registeredAtMs, killedAtMs)) {
+            last = answer.status == 200 ? answer : last;
+        }
+        that(last != null, "no list was served before the kill");
+        return last;
+    }
+
+    private void goOn() throws Exception {
+        guestComesAndGoes("_after_restart");
+        Clock.sleepUntil(startedAtMs + WATCH_AFTER_MS);
+        long now = Clock.nowMs();
+        Lists.Answer back = firstAfterStart();
+        long servedAtMs = back == null ? now : back.atMs;
+        checks.check("no_short_list_after_restart", () -> allComplete(lists.between(servedAtMs, now), 100));
+        checks.check("client_was_served_no_short_list_after_restart", () -> {
+            List<Exchange> answered = tap.between(startedAtMs, now, e -> e.isList() && e.status != 0
+                    && e.parameter("serviceName").equals(GROUP + "@@" + SERVICE));
+            that(!answered.isEmpty(), "the client asked for no list");
+            for (Exchange list : answered) {
+                that(list.answer.contains(":" + ONE + ",") && list.answer.contains(":" + TWO + ","), list.toString());
+            }
+        });
+        checks.check("subscriber_was_told_no_short_list", () -> {
+            for (Subscriber.Told told : subscriber.since(killedAtMs)) {
+                for (String address : BOTH) {
+                    Instance instance = told.byAddress.get(address);
+                    that(instance != null && instance.isHealthy(), "told " + told + ", not healthy: " + address);
+                }
+            }
+        });
+        checks.check("no_beat_is_answered_20404_after_restart", () -> beatsCounted(startedAtMs, now, 2));
+        checks.check("nobody_registers_again", () -> {
+            List<Exchange> again = tap.between(killedAtMs, now, e -> e.isRegistration() && !e.isOf(GUEST));
+            that(again.isEmpty(), again.size() + " registrations, the first " + (again.isEmpty() ? "" : again.get(0)));
+        });
+        checks.check("last_ref_time_never_goes_back", () -> {
+            long highest = 0;
+            for (Lists.Answer answer : lists.between(0, now)) {
+                if (answer.status == 200) {
+                    long time = answer.list.path("lastRefTime").asLong();
+                    that(time >= highest, "after " + highest + ": " + answer);
+                    highest = time;
+                }
+            }
+        });
+    }
+
+    private void leave() {
+        checks.check("deregister_one_leaves_the_other", () -> {
+            first.deregisterInstance(SERVICE, GROUP, "127.0.0.1", ONE, "c1");
+            Lists.Answer answer = lists.ask();
+            that(answer.status == 200 && answer.byAddress().keySet().equals(Collections.singleton(BOTH.get(1))),
+                    answer.toString());
+        });
+        checks.check("deregister_both_leaves_an_empty_list", () -> {
+            first.deregisterInstance(SERVICE, GROUP, "127.0.0.1", TWO, "c2");
+            Lists.Answer answer = lists.ask();
+            that(answer.status == 200 && answer.hosts().isArray() && answer.hosts().size() == 0, answer.toString());
+        });
+        checks.check("subscriber_is_told_the_empty_list",
+                () -> eventually(TOLD_LIMIT_MS, () -> toldOf(Collections.emptyList())));
+        checks.check("client_finds_none", () -> eventually(TOLD_LIMIT_MS, () -> {
+            List<Instance> rest = first.getAllInstances(SERVICE, GROUP);
+            return rest.isEmpty() ? null : "got " + addresses(rest);
+        }));
+    }
+
+    /** At least {@code least} answers, each of status 200 with both instances healthy. */
+    private static void allComplete(List<Lists.Answer> answers, int least) {
+        int wrong = 0;
+        Lists.Answer example = null;
+        for (Lists.Answer answer : answers) {
+            Map<String, JsonNode> hosts = answer.byAddress();
+            boolean complete = answer.status == 200;
+            for (String address : BOTH) {
+                complete &= hosts.containsKey(address) && hosts.get(address).path("healthy").asBoolean();
+            }
+            if (!complete) {
+                wrong++;
+                example = example == null ? answer : example;
+            }
+        }
+        that(wrong == 0, wrong + " of " + answers.size() + " answers short or not healthy, the first " + example);
+        that(answers.size() >= least, "only " + answers.size() + " answers, not " + least);
+    }
+
+    /** Each of the two has at least {@code least} answered beats in the span, and every answer has code 10200. */
+    private void beatsCounted(long fromMs, long toMs, int least) {
+        for (int port : new int[] {ONE, TWO}) {
+            List<Exchange> beats = tap.between(fromMs, toMs, e -> e.isBeat() && e.isOf(port) && e.status != 0);
+            for (Exchange beat : beats) {
+                that(beat.status == 200 && beat.answer.contains("\"code\":10200"), beat.toString());
+            }
+            that(beats.size() >= least, "only " + beats.size() + " answered beats of port " + port);
+        }
+    }
+
+    private static String address(Instance instance) {
+        return instance.getIp() + ":" + instance.getPort();
+    }
+
+    private static TreeSet<String> addresses(List<Instance> instances) {
+        TreeSet<String> found = new TreeSet<>();
+        for (Instance instance : instances) {
+            found.add(address(instance));
+        }
+        return found;
+    }
+}

@@ -1,0 +1,113 @@
+//! The recorded conversations of tests/conformance/, replayed against the real binary: one test a folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::replay::{Case, replay};
+use crate::server::Server;
+
+/// Cases run side by side; most of their time is waiting.
+const THREADS: usize = 8;
+
+/// Cases that need what is not built yet, with the reason. One that holds all the same is a failure: take it out.
+const LATER: &[(&str, &str)] = &[];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
+}
+
+/// The cases of a folder by name (`folder/case`).
+fn cases(folder: &str) -> Vec<(String, Case)> {
+    let mut cases: Vec<(String, Case)> = fs::read_dir(root().join(folder))
+        .expect("a folder of cases")
+        .map(|entry| {
+            let file = entry.expect("a readable folder").path();
+            let name = format!("{folder}/{}", file.file_stem().expect("a file name").to_string_lossy());
+            let text = fs::read_to_string(&file).expect("UTF-8 text");
+            let case = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            (name, case)
+        })
+        .collect();
+    cases.sort_by(|a, b| a.0.cmp(&b.0));
+    cases
+}
+
+/// What is wrong with a case's outcome, if anything.
+fn verdict(name: &str, outcome: Result<(), String>) -> Option<String> {
+    let later = LATER.iter().find(|(case, _)| *case == name);
+    match (later, outcome) {
+        (None, Ok(())) => None,
+        (None, Err(reason)) => Some(format!("{name}: {reason}")),
+        (Some((_, why)), Err(reason)) => {
+            println!("later  {name}: {why} ({reason})");
+            None
+        }
+        (Some(_), Ok(())) => Some(format!("{name}: holds now: take it out of LATER")),
+    }
+}
+
+fn folder(name: &str) {
+    let cases = cases(name);
+    assert!(!cases.is_empty(), "no case in {name}");
+    let server = Server::start(&[]);
+    let address = server.address();
+    let (alone, together): (Vec<_>, Vec<_>) = cases.iter().partition(|(_, case)| case.alone);
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut faults = Vec::new();
+        while let Some((name, case)) = together.get(next.fetch_add(1, Ordering::Relaxed)) {
+            faults.extend(verdict(name, replay(address, case)));
+        }
+        faults
+    };
+    let mut faults: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not panic")).collect()
+    });
+    for (name, case) in alone {
+        faults.extend(verdict(name, replay(address, case)));
+    }
+    faults.sort();
+    for fault in &faults {
+        println!("FAIL  {fault}");
+    }
+    assert!(
+        faults.is_empty(),
+        "{} of {} recorded cases of {name} do not hold:\n{}",
+        faults.len(),
+        cases.len(),
+        faults.join("\n")
+    );
+}
+
+macro_rules! folders {
+    ($($name:ident),*) => {
+        $(#[test]
+        fn $name() {
+            folder(stringify!($name));
+        })*
+
+        #[test]
+        fn every_recorded_case_is_replayed() {
+            let mut folders: Vec<String> = fs::read_dir(root())
+                .expect("the recorded cases")
+                .map(|entry| entry.expect("a readable folder"))
+                .filter(|entry| entry.path().is_dir())
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .collect();
+            folders.sort();
+            let mut tests = vec![$(stringify!($name)),*];
+            tests.sort_unstable();
+            assert_eq!(folders, tests, "a folder needs a test of its name");
+            let names: Vec<String> = folders.iter().flat_map(|folder| cases(folder)).map(|(name, _)| name).collect();
+            for (name, why) in LATER {
+                assert!(names.iter().any(|case| case == name), "LATER names {name}, which does not exist");
+                assert!(!why.is_empty(), "LATER gives no reason for {name}");
+            }
+        }
+    };
+}
+
+folders!(auth, beat, console, errors, health, instance, legacy, list, metadata, operator);

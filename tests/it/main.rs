@@ -1,0 +1,18 @@
+//! Tests of the real binary over real sockets. One program, so that it is linked once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "all of it is test code; clippy.toml only knows functions marked as tests"
+)]
+
+mod client;
+mod compare;
+mod conformance;
+mod dice;
+mod kill;
+mod replay;
+mod server;
