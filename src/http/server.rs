@@ -248,10 +248,11 @@ impl Shared {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = Instant::now();
         loop {
-            let tick = ticks.tick().await;
+            ticks.tick().await;
+            let now = Instant::now();
             // While the process stood still (SIGSTOP, a stalled machine) clients couldn't be heard.
-            let passed = tick.duration_since(before).min(every * 2);
-            before = tick;
+            let passed = now.duration_since(before).min(every * 2);
+            before = now;
             let now_ms = self.common.now_ms() + u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
             self.common.advance(now_ms);
             self.cut_overdue(now_ms);

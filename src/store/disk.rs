@@ -1,7 +1,7 @@
 //! The running store: a generation, the index of what is in it, and the sidecar.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };

@@ -90,4 +90,9 @@ impl Fresh {
             tracing::warn!("{} was given up and can't be removed: {error}", Folder::name(generation));
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn table(&self) -> &Table {
+        &self.table
+    }
 }

@@ -15,7 +15,10 @@
 //! Everything but the first three is reported as damage. When a fresh generation can't be written, the store opens as
 //! failed: its rows are handed out, and the caller rebuilds it.
 
-use std::{fs, sync::Arc, time::Duration, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     codec::{self, BatchRow},
@@ -381,13 +384,4 @@ impl Recovery<'_> {
         self.report.time_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.report
     }
-}
-
-/// Whether anything is left in `folder` of a generation; for tests and messages.
-#[cfg(test)]
-pub(super) fn names_in(folder: &std::path::Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }

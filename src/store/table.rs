@@ -91,6 +91,10 @@ impl Table {
     /// Makes an empty generation in the new folder `dir` and makes its files durable.
     pub(super) fn create(dir: &Path, cache_bytes: u64, limit: Duration) -> Result<Self, OpenFault> {
         let surroundings = |error: std::io::Error| OpenFault::Surroundings(format!("{}: {error}", dir.display()));
+        #[cfg(test)]
+        if dir.with_file_name("refuse-new").exists() {
+            return Err(OpenFault::Surroundings("no space left as asked".to_owned()));
+        }
         fs::create_dir(dir).map_err(surroundings)?;
         let table = attempt(dir, cache_bytes, limit)?;
         table.file.sync_all().map_err(surroundings)?;
@@ -195,11 +199,6 @@ impl Table {
     /// Size of the file in bytes.
     pub(super) fn file_bytes(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.len())
-    }
-
-    /// The folder it was opened in.
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
     }
 }
 

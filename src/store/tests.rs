@@ -1,1 +1,151 @@
+//! The store as its caller sees it.
 
+mod compaction;
+mod damage;
+mod failure;
+mod format;
+mod kill;
+mod restart;
+
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, sync::atomic::Ordering::Relaxed};
+
+use super::{key, *};
+use crate::model::{ClusterKey, ClusterSettings, HealthChecker, Instance, InstanceKey, Selector, ServiceKey};
+use crate::model::{Metadata, ServiceSettings};
+
+const NOW_MS: u64 = 1_790_000_000_000;
+
+/// Rows by key.
+type Content = BTreeMap<Vec<u8>, Row>;
+
+#[derive(Debug)]
+struct Opened {
+    store: Store,
+    report: RestoreReport,
+    content: Content,
+}
+
+fn open_with(options: Options) -> Result<Opened> {
+    let mut content = Content::new();
+    let mut take = |rows: Vec<Row>| {
+        for row in rows {
+            assert!(content.insert(key::encode(&row), row).is_none(), "a row is given out once");
+        }
+    };
+    let (store, report) = Store::open(options, NOW_MS, &mut take, &|_| {})?;
+    assert_eq!(report.rows, content.len() as u64);
+    Ok(Opened { store, report, content })
+}
+
+fn open(dir: &Path) -> Opened {
+    open_with(Options { open_timeout_ms: 20_000, ..Options::new(dir) }).unwrap()
+}
+
+fn options(dir: &Path, durability: Durability) -> Options {
+    Options { durability, ..Options::new(dir) }
+}
+
+fn instance(service: &str, port: i32, weight: f64) -> Row {
+    let key = InstanceKey {
+        service: ServiceKey::new("public", &format!("DEFAULT_GROUP@@{service}")),
+        cluster: "DEFAULT".into(),
+        ip: "10.0.0.1".into(),
+        port,
+        ephemeral: true,
+    };
+    let metadata = Some([("version", "1"), ("zone", "a")].into_iter().collect());
+    Row::Instance(key, Some(Arc::new(Instance { weight, metadata, ..Instance::default() })))
+}
+
+/// One row of every form.
+fn every_form() -> Vec<Row> {
+    let service = ServiceKey::new("nämespace\0", "g@@s\u{1}\u{0}");
+    let instance_key = |port, ephemeral| InstanceKey {
+        service: service.clone(),
+        cluster: "c-1".into(),
+        ip: "[::1]".into(),
+        port,
+        ephemeral,
+    };
+    let cluster_key = |name: &str| ClusterKey { service: service.clone(), name: name.into() };
+    let full = Instance {
+        weight: 0.5,
+        healthy: false,
+        enabled: false,
+        marked: true,
+        metadata: Some([("b", "2"), ("a", "")].into_iter().collect()),
+        id: Some("id".into()),
+        app: Some("app".into()),
+    };
+    let bare = Instance { metadata: None, ..Instance::default() };
+    let settings = ServiceSettings {
+        protect_threshold: 0.25,
+        metadata: [("k", "v")].into_iter().collect::<Metadata>(),
+        selector: Selector::Label { expression: " a = b ".into(), labels: vec!["a".into(), "b".into()] },
+    };
+    let cluster = |checker| {
+        let metadata = [("x", "y")].into_iter().collect();
+        Some(Arc::new(ClusterSettings { checker, check_port: -1, use_instance_port: false, metadata }))
+    };
+    let http = HealthChecker::Http { path: "/p".into(), headers: "a:b|c:d".into(), expected_code: 200 };
+    let mysql = HealthChecker::Mysql { user: Some("u".into()), pwd: None, cmd: Some("select 1".into()) };
+    vec![
+        Row::Instance(instance_key(i32::MIN, true), Some(Arc::new(full))),
+        Row::Instance(instance_key(0, false), Some(Arc::new(bare))),
+        Row::Instance(instance_key(i32::MAX, true), Some(Arc::new(Instance::default()))),
+        Row::Service(service.clone(), Some(Arc::new(settings))),
+        Row::Service(ServiceKey::new("", ""), Some(Arc::new(ServiceSettings::default()))),
+        Row::Cluster(cluster_key("http"), cluster(http)),
+        Row::Cluster(cluster_key("mysql"), cluster(mysql)),
+        Row::Cluster(cluster_key("none"), cluster(HealthChecker::None)),
+        Row::Cluster(cluster_key("tcp"), Some(Arc::new(ClusterSettings::default()))),
+    ]
+}
+
+/// Applies `rows` as the store should.
+fn apply(content: &mut Content, rows: &[Row]) {
+    for row in rows {
+        let key = key::encode(row);
+        match row {
+            Row::Instance(_, None) | Row::Service(_, None) | Row::Cluster(_, None) => content.remove(&key),
+            row => content.insert(key, row.clone()),
+        };
+    }
+}
+
+fn content_of(rows: &[Row]) -> Content {
+    let mut content = Content::new();
+    apply(&mut content, rows);
+    content
+}
+
+/// The folder as a killed process would leave it.
+fn image(from: &Path) -> tempfile::TempDir {
+    let to = tempfile::tempdir().unwrap();
+    copy_dir(from, to.path());
+    to
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn names_in(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn count(counter: &std::sync::atomic::AtomicU64) -> u64 {
+    counter.load(Relaxed)
+}

@@ -88,7 +88,7 @@ fn beats_keep_it_and_each_renews_the_whole_limit() {
     let mut world = World::new(true);
     world.put(key("1.1.1.1"), Instance::default());
     let beat = |now: u64, registry: &Registry| {
-        if now % 14_000 == 0 && now <= 140_000 {
+        if now.is_multiple_of(14_000) && now <= 140_000 {
             registry.find(&key("1.1.1.1")).unwrap().touch(now);
         }
     };

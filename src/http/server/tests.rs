@@ -85,12 +85,13 @@ async fn start(limits: Limits) -> Running {
                 if head.uri.path() == "/big" {
                     return Response::new(Full::from(vec![b'x'; 64 << 20]));
                 }
+                let mut response = Response::new(Full::default());
+                let body = body::read(incoming, 100_000, &conn).await;
                 if head.uri.path() == "/wait" {
                     waiting.store(true, Ordering::SeqCst);
                     go.notified().await;
                 }
-                let mut response = Response::new(Full::default());
-                *response.body_mut() = match body::read(incoming, 100_000, &conn).await {
+                *response.body_mut() = match body {
                     Ok(body) if body.len() > 100 => Full::from(format!("{} bytes", body.len())),
                     Ok(body) => Full::from(format!("{} {} {}", head.method, head.uri, String::from_utf8_lossy(&body))),
                     Err(fault) => {
@@ -262,17 +263,43 @@ async fn a_trickled_head_after_an_idle_time_has_its_own_limit() {
 }
 
 #[tokio::test]
+async fn an_answered_client_has_the_idle_time() {
+    let running = start(Limits { idle_timeout_ms: 60_000, ..limits() }).await;
+    let mut stream = running.connect().await;
+    for request in ["GET /a HTTP/1.1\r\n\r\n", "PUT /a HTTP/1.1\r\nContent-Length: 0\r\n\r\n"] {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        until(&mut stream, " /a ").await;
+        sleep(Duration::from_millis(500)).await;
+    }
+    assert_eq!(running.server.stats(), Stats { open: 1, accepted: 1, reaped: 0, refused: 0 });
+}
+
+#[tokio::test]
+async fn time_in_which_the_process_stood_still_does_not_count() {
+    let running = start(limits()).await;
+    let mut stream = running.connect().await;
+    stream.write_all(b"GET /a HTTP/1.1\r\n\r\n").await.unwrap();
+    until(&mut stream, "GET /a ").await;
+    // Blocks the one thread of this test, so the server's too.
+    std::thread::sleep(Duration::from_millis(600));
+    sleep(Duration::from_millis(60)).await;
+    stream.write_all(b"GET /b HTTP/1.1\r\n\r\n").await.unwrap();
+    until(&mut stream, "GET /b ").await;
+    assert_eq!(running.server.stats().reaped, 0);
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off_and_a_slow_service_is_not() {
     let running = start(limits()).await;
     let mut deaf = running.connect().await;
     deaf.write_all(b"GET /big HTTP/1.1\r\n\r\n").await.unwrap();
     let mut patient = running.connect().await;
-    patient.write_all(b"GET /wait HTTP/1.1\r\n\r\n").await.unwrap();
+    patient.write_all(b"PUT /wait HTTP/1.1\r\nContent-Length: 1\r\n\r\nx").await.unwrap();
     sleep(Duration::from_millis(700)).await;
     let stats = running.server.stats();
     assert_eq!((stats.open, stats.reaped), (1, 1));
     running.go.notify_one();
-    until(&mut patient, "GET /wait ").await;
+    until(&mut patient, "PUT /wait x").await;
 }
 
 #[tokio::test]

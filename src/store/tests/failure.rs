@@ -1,0 +1,108 @@
+//! Failing writes and syncs, and how the store heals.
+
+use std::sync::atomic::AtomicBool;
+
+use super::{
+    super::{disk::Disk, table::Faults},
+    *,
+};
+
+fn set(store: &Store, fault: impl Fn(&Faults) -> &AtomicBool, on: bool) {
+    fault(&store.disk.as_ref().map(Disk::table).unwrap().faults).store(on, Relaxed);
+}
+
+#[test]
+fn after_a_failed_write_or_sync_nothing_is_stored_until_the_rebuild() {
+    let kinds: [(&str, fn(&Faults) -> &AtomicBool); 2] = [("write", |f| &f.write), ("sync", |f| &f.sync)];
+    for (name, fault) in kinds {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path()).store;
+        store.append(&[instance("a", 1, 1.0)]).unwrap();
+        set(&store, fault, true);
+        let refused = Error::Storage(format!(
+            "the store has failed and takes no writes until it is rebuilt: {name} failed as asked"
+        ));
+        assert_eq!(store.append(&[instance("a", 2, 1.0)]).unwrap_err(), refused);
+        set(&store, fault, false);
+        let syncs = count(&store.stats().syncs);
+        assert_eq!(store.append(&[instance("a", 3, 1.0)]).unwrap_err(), refused, "it does not try again");
+        store.tick(NOW_MS + 5000).unwrap();
+        assert_eq!((count(&store.stats().syncs), count(&store.stats().failures)), (syncs, 1));
+        assert_eq!(store.failure(), Some(format!("{name} failed as asked").as_str()));
+
+        let left = image(dir.path());
+        let again = open(left.path());
+        let mut content = again.content;
+        content.remove(&key::encode(&instance("a", 2, 1.0)));
+        assert_eq!((content, again.report.damage), (content_of(&[instance("a", 1, 1.0)]), None), "acked, and not 3");
+
+        let live = [instance("a", 1, 1.0), instance("b", 1, 1.0)];
+        store.rebuild(&mut live.clone().into_iter()).unwrap();
+        assert_eq!(store.failure(), None);
+        store.append(&[instance("c", 1, 1.0)]).unwrap();
+        store.close().unwrap();
+        assert_eq!(names_in(dir.path()), ["CURRENT", "lock", "sidecar", "store-000002"]);
+        let again = open(dir.path());
+        assert_eq!(again.content, content_of(&[live.to_vec(), vec![instance("c", 1, 1.0)]].concat()));
+        assert_eq!(again.report.damage, None);
+    }
+}
+
+#[test]
+fn a_failed_interval_sync_is_told_once_and_fails_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open_with(options(dir.path(), Durability::Interval)).unwrap().store;
+    store.append(&[instance("a", 1, 1.0)]).unwrap();
+    set(&store, |f| &f.sync, true);
+    assert!(matches!(store.tick(NOW_MS + 1000), Err(Error::Storage(_))));
+    store.tick(NOW_MS + 2000).unwrap();
+    assert_eq!(store.failure(), Some("sync failed as asked"));
+    assert!(matches!(store.close(), Err(Error::Storage(_))));
+}
+
+#[test]
+fn in_memory_mode_writes_pass_and_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { on_failure: OnFailure::Memory, ..Options::new(dir.path()) };
+    let mut store = open_with(options).unwrap().store;
+    set(&store, |f| &f.write, true);
+    store.append(&[instance("a", 1, 1.0), instance("a", 2, 1.0)]).unwrap();
+    store.append(&[instance("a", 3, 1.0)]).unwrap();
+    assert_eq!((count(&store.stats().unstored_rows), store.failure()), (3, Some("write failed as asked")));
+    let big = ["x".repeat(MAX_ROW_BYTES)].map(|name| instance(&name, 1, 1.0));
+    assert!(matches!(store.append(&big), Err(Error::Limit(_))), "a later rebuild has to be possible");
+}
+
+#[test]
+fn a_rebuild_that_fails_changes_nothing_and_can_be_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).store;
+    store.append(&[instance("a", 1, 1.0)]).unwrap();
+    set(&store, |f| &f.write, true);
+    store.append(&[instance("a", 2, 1.0)]).unwrap_err();
+    fs::write(dir.path().join("refuse-new"), "").unwrap();
+    for _ in 0..2 {
+        let error = store.rebuild(&mut [instance("a", 1, 1.0)].into_iter()).unwrap_err();
+        assert_eq!(error, Error::Storage("the store can't be rebuilt: no space left as asked".into()));
+    }
+    fs::remove_file(dir.path().join("refuse-new")).unwrap();
+    assert_eq!(names_in(dir.path()), ["CURRENT", "lock", "sidecar", "store-000001"]);
+    let left = image(dir.path());
+    assert_eq!(open(left.path()).content, content_of(&[instance("a", 1, 1.0)]));
+    store.rebuild(&mut [instance("a", 1, 1.0)].into_iter()).unwrap();
+    store.append(&[instance("a", 2, 1.0)]).unwrap();
+    store.close().unwrap();
+    assert_eq!(open(dir.path()).content.len(), 2);
+}
+
+#[test]
+fn a_rebuild_spans_many_batches() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).store;
+    let rows: Vec<Row> = (0..3001).map(|port| instance("a", port, 1.0)).collect();
+    store.rebuild(&mut rows.iter().cloned()).unwrap();
+    assert_eq!(count(&store.stats().rows), 3001);
+    drop(store);
+    let again = open(dir.path());
+    assert_eq!((again.content, again.report.damage), (content_of(&rows), None));
+}
