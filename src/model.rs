@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod command;
+pub mod settings;
 
 use std::sync::Arc;
 
@@ -283,24 +284,18 @@ pub enum Row {
     Service(ServiceKey, Option<Arc<ServiceSettings>>),
     /// Settings of a cluster.
     Cluster(ClusterKey, Option<Arc<ClusterSettings>>),
+    /// What operators set for the whole node.
+    Setting(settings::SettingKey, Option<Arc<settings::Setting>>),
 }
 
 impl Row {
-    /// The service that this row belongs to.
-    pub fn service(&self) -> &ServiceKey {
-        match self {
-            Row::Instance(key, _) => &key.service,
-            Row::Service(key, _) => key,
-            Row::Cluster(key, _) => &key.service,
-        }
-    }
-
     /// The same row, as a removal.
     pub fn removal(&self) -> Row {
         match self {
             Row::Instance(key, _) => Row::Instance(key.clone(), None),
             Row::Service(key, _) => Row::Service(key.clone(), None),
             Row::Cluster(key, _) => Row::Cluster(key.clone(), None),
+            Row::Setting(key, _) => Row::Setting(key.clone(), None),
         }
     }
 }

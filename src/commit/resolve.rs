@@ -29,7 +29,11 @@ impl Resolved {
     }
 
     fn rows(rows: Vec<Row>, renew: bool) -> Result<Self> {
-        rows.iter().try_for_each(check_size)?;
+        rows.iter().try_for_each(check_size).map_err(|error| match error {
+            // Sending it again would not help.
+            Error::Limit(text) => Error::Input(text),
+            other => other,
+        })?;
         let steps = rows.into_iter().map(|row| Step::Row { row, renew }).collect();
         Ok(Self { steps, outcome: Ok(Outcome::Done) })
     }

@@ -5,10 +5,12 @@
 
 mod lists;
 mod service;
+mod settings;
 mod slot;
 
 pub use lists::{ListKey, View};
 pub use service::{Change, ClusterEntry, Service, is_cluster_name, is_service_name};
+pub use settings::Settings;
 pub use slot::Slot;
 
 use std::sync::Arc;
@@ -25,6 +27,7 @@ type Map<V> = HashMap<Arc<str>, V, foldhash::fast::RandomState>;
 #[derive(Default)]
 pub struct Registry {
     namespaces: RwLock<Map<Arc<Namespace>>>,
+    settings: Settings,
     services: AtomicUsize,
     instances: AtomicUsize,
     /// No list is ever given out with a `lastRefTime` below this (epoch ms).
@@ -68,6 +71,11 @@ impl Registry {
         self.ref_floor_ms.load(Ordering::Relaxed)
     }
 
+    /// What operators set for the whole node.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The service of that grouped name.
     pub fn service(&self, namespace: &str, name: &str) -> Option<Arc<Service>> {
         let namespaces = self.namespaces.read();
@@ -109,7 +117,7 @@ impl Registry {
 
     /// All that the store has to hold, one service after the other.
     pub fn rows(&self) -> impl Iterator<Item = Row> {
-        self.services().into_iter().flat_map(|service| service.rows())
+        self.settings.rows().into_iter().chain(self.services().into_iter().flat_map(|service| service.rows()))
     }
 
     /// Makes the service if it is missing; it has default settings that are not stored.
@@ -161,6 +169,10 @@ impl Registry {
                 };
                 service.set_cluster(&key.name, settings);
                 Some(Change::Settings { service })
+            }
+            Row::Setting(key, setting) => {
+                self.settings.apply(key, setting);
+                None
             }
         }
     }

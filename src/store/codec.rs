@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::key::{self, Key, KeyFault, Names};
 use crate::{
     error::{Error, Result},
+    model::settings::{Namespace, Setting, SettingKey, Switches, User},
     model::{ClusterSettings, HealthChecker, Instance, Metadata, Row, Selector, ServiceSettings},
 };
 
@@ -100,6 +101,10 @@ pub(super) fn decode(key: &[u8], value: &[u8], names: &mut Names) -> Result<Deco
         Key::Instance(key) => Row::Instance(key, Some(Arc::new(read_borrowed::<StoredInstance<'_>>(payload)?.into()))),
         Key::Service(key) => Row::Service(key, Some(Arc::new(read::<StoredService>(payload)?.into()))),
         Key::Cluster(key) => Row::Cluster(key, Some(Arc::new(read::<StoredCluster>(payload)?.into()))),
+        Key::Setting(key) => {
+            let setting = read_setting(&key, payload)?;
+            Row::Setting(key, Some(Arc::new(setting)))
+        }
     };
     Ok(Decoded { row, version, sequence, crc })
 }
@@ -200,8 +205,41 @@ fn payload(row: &Row) -> Result<Option<Vec<u8>>> {
         Row::Instance(_, Some(instance)) => write(&StoredInstance::from(instance.as_ref())).map(Some),
         Row::Service(_, Some(settings)) => write(&StoredService::from(settings.as_ref())).map(Some),
         Row::Cluster(_, Some(settings)) => write(&StoredCluster::from(settings.as_ref())).map(Some),
-        Row::Instance(_, None) | Row::Service(_, None) | Row::Cluster(_, None) => Ok(None),
+        Row::Setting(_, Some(setting)) => write_setting(setting).map(Some),
+        Row::Instance(_, None) | Row::Service(_, None) | Row::Cluster(_, None) | Row::Setting(_, None) => Ok(None),
     }
+}
+
+/// Switches are stored as their JSON: a new switch then needs no new schema.
+fn write_setting(setting: &Setting) -> Result<Vec<u8>> {
+    match setting {
+        Setting::Switches(switches) => {
+            let json = serde_json::to_string(switches);
+            write(&json.map_err(|error| Error::Storage(format!("switches can't be encoded: {error}")))?)
+        }
+        Setting::Namespace(Namespace { name, description, created }) => write(&(name, description, created)),
+        Setting::User(User { password_hash, created }) => write(&(password_hash, created)),
+        Setting::Role(at) | Setting::Permission(at) => write(at),
+    }
+}
+
+fn read_setting(key: &SettingKey, payload: &[u8]) -> Result<Setting, Fault> {
+    Ok(match key {
+        SettingKey::Switches => {
+            let switches: Switches = serde_json::from_str(read_borrowed(payload)?).map_err(|_| Fault::Damaged)?;
+            Setting::Switches(Box::new(switches))
+        }
+        SettingKey::Namespace(_) => {
+            let (name, description, created) = read(payload)?;
+            Setting::Namespace(Namespace { name, description, created })
+        }
+        SettingKey::User(_) => {
+            let (password_hash, created) = read(payload)?;
+            Setting::User(User { password_hash, created })
+        }
+        SettingKey::Role { .. } => Setting::Role(read(payload)?),
+        SettingKey::Permission { .. } => Setting::Permission(read(payload)?),
+    })
 }
 
 /// Metadata: pairs in order of keys.

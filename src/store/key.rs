@@ -6,12 +6,18 @@
 //! | `0x10` ephemeral instance, `0x20` persistent instance | namespace, service, cluster, ip, port |
 //! | `0x30` service settings | namespace, service |
 //! | `0x40` cluster settings | namespace, service, cluster |
+//! | `0x50` switches | none |
+//! | `0x58` namespace label | id |
+//! | `0x60` user | name |
+//! | `0x68` role of a user | role, user |
+//! | `0x70` permission of a role | role, resource, action |
 //!
 //! In a name the byte `00` becomes `00 FF`; a name ends with `00 01`. The port is 4 bytes, big-endian, with the sign bit
 //! flipped. The gaps between kinds are room for related kinds to come.
 
 use std::{borrow::Cow, sync::Arc};
 
+use crate::model::settings::SettingKey;
 use crate::model::{ClusterKey, InstanceKey, Row, ServiceKey};
 
 /// Key of the schema row.
@@ -25,6 +31,11 @@ const EPHEMERAL: u8 = 0x10;
 const PERSISTENT: u8 = 0x20;
 const SERVICE: u8 = 0x30;
 const CLUSTER: u8 = 0x40;
+const SWITCHES: u8 = 0x50;
+const NAMESPACE: u8 = 0x58;
+const USER: u8 = 0x60;
+const ROLE: u8 = 0x68;
+const PERMISSION: u8 = 0x70;
 
 const ZERO: u8 = 0x00;
 const ESCAPED: u8 = 0xFF;
@@ -37,6 +48,7 @@ pub(super) enum Key {
     Instance(InstanceKey),
     Service(ServiceKey),
     Cluster(ClusterKey),
+    Setting(SettingKey),
 }
 
 /// Why bytes are no key.
@@ -66,8 +78,21 @@ pub(super) fn encode(row: &Row) -> Vec<u8> {
             push_service(&mut key, &k.service);
             push(&mut key, &k.name);
         }
+        Row::Setting(k, _) => push_setting(&mut key, k),
     }
     key
+}
+
+fn push_setting(key: &mut Vec<u8>, setting: &SettingKey) {
+    let (kind, names): (u8, &[&Arc<str>]) = match setting {
+        SettingKey::Switches => (SWITCHES, &[]),
+        SettingKey::Namespace(id) => (NAMESPACE, &[id]),
+        SettingKey::User(name) => (USER, &[name]),
+        SettingKey::Role { role, user } => (ROLE, &[role, user]),
+        SettingKey::Permission { role, resource, action } => (PERMISSION, &[role, resource, action]),
+    };
+    key.push(kind);
+    names.iter().for_each(|name| push(key, name));
 }
 
 fn push_service(key: &mut Vec<u8>, service: &ServiceKey) {
@@ -117,6 +142,15 @@ impl Names {
                 let service = self.service(&mut rest)?;
                 Key::Cluster(ClusterKey { service, name: shared(&mut self.cluster, &pull(&mut rest)?) })
             }
+            SWITCHES => Key::Setting(SettingKey::Switches),
+            NAMESPACE => Key::Setting(SettingKey::Namespace(text(&mut rest)?)),
+            USER => Key::Setting(SettingKey::User(text(&mut rest)?)),
+            ROLE => Key::Setting(SettingKey::Role { role: text(&mut rest)?, user: text(&mut rest)? }),
+            PERMISSION => Key::Setting(SettingKey::Permission {
+                role: text(&mut rest)?,
+                resource: text(&mut rest)?,
+                action: text(&mut rest)?,
+            }),
             other => return Err(KeyFault::UnknownKind(other)),
         };
         if rest.is_empty() { Ok(key) } else { Err(KeyFault::Malformed) }
@@ -135,6 +169,10 @@ fn shared(last: &mut Arc<str>, name: &str) -> Arc<str> {
         *last = name.into();
     }
     last.clone()
+}
+
+fn text(rest: &mut &[u8]) -> Result<Arc<str>, KeyFault> {
+    pull(rest).map(|name| name.as_ref().into())
 }
 
 /// Takes one name off `rest`.
