@@ -188,7 +188,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn the_store_is_a_map_that_survives_restarts(steps in steps()) {
         let mut dir = tempfile::tempdir().unwrap();
