@@ -10,6 +10,7 @@ mod restart;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, sync::atomic::Ordering::Relaxed};
 
 use super::{key, *};
+use crate::model::settings::{Namespace, Setting, SettingKey, Switches, User};
 use crate::model::{ClusterKey, ClusterSettings, HealthChecker, Instance, InstanceKey, Selector, ServiceKey};
 use crate::model::{Metadata, ServiceSettings};
 
@@ -102,12 +103,34 @@ fn every_form() -> Vec<Row> {
     ]
 }
 
+/// The same for what operators set, which schema 1 did not have.
+fn every_setting() -> Vec<Row> {
+    let text = |name: &str| name.into();
+    let user = User { password_hash: "$2a$10$x".into(), created: 3 };
+    let switches = Switches { client_beat_interval: 7_000, ..Switches::default() };
+    let of = |key, setting| Row::Setting(key, Some(Arc::new(setting)));
+    let label = |description| Setting::Namespace(Namespace { name: "n".into(), description, created: 1 });
+    vec![
+        of(SettingKey::Switches, Setting::Switches(Box::new(switches))),
+        of(SettingKey::Namespace(text("dev")), label(Some("d".into()))),
+        of(SettingKey::Namespace(text("bare")), label(None)),
+        of(SettingKey::User(text("nacos")), Setting::User(user)),
+        of(SettingKey::Role { role: text("ROLE_ADMIN"), user: text("nacos") }, Setting::Role(4)),
+        of(
+            SettingKey::Permission { role: text("r"), resource: text("dev:*:*"), action: text("rw") },
+            Setting::Permission(300),
+        ),
+    ]
+}
+
 /// Applies `rows` as the store should.
 fn apply(content: &mut Content, rows: &[Row]) {
     for row in rows {
         let key = key::encode(row);
         match row {
-            Row::Instance(_, None) | Row::Service(_, None) | Row::Cluster(_, None) => content.remove(&key),
+            Row::Instance(_, None) | Row::Service(_, None) | Row::Cluster(_, None) | Row::Setting(_, None) => {
+                content.remove(&key)
+            }
             row => content.insert(key, row.clone()),
         };
     }

@@ -27,6 +27,18 @@ fn key_of(row: &Row) -> Key {
         Row::Instance(key, _) => Key::Instance(key.clone()),
         Row::Service(key, _) => Key::Service(key.clone()),
         Row::Cluster(key, _) => Key::Cluster(key.clone()),
+        Row::Setting(key, _) => Key::Setting(key.clone()),
+    }
+}
+
+fn setting_key(kind: u8, names: [&str; 3]) -> SettingKey {
+    let [a, b, c] = names.map(Into::into);
+    match kind {
+        0 => SettingKey::Switches,
+        1 => SettingKey::Namespace(a),
+        2 => SettingKey::User(a),
+        3 => SettingKey::Role { role: a, user: b },
+        _ => SettingKey::Permission { role: a, resource: b, action: c },
     }
 }
 
@@ -35,12 +47,13 @@ fn names() -> impl Strategy<Value = String> {
 }
 
 fn keys() -> impl Strategy<Value = Row> {
-    (names(), names(), names(), names(), any::<i32>(), 0..4_u8).prop_map(
+    (names(), names(), names(), names(), any::<i32>(), 0..9_u8).prop_map(
         |(namespace, name, cluster, ip, port, kind)| {
             let service = ServiceKey::new(&namespace, &name);
             match kind {
                 0 => Row::Service(service, None),
                 1 => Row::Cluster(ClusterKey { service, name: cluster.into() }, None),
+                4.. => Row::Setting(setting_key(kind - 4, [&namespace, &name, &cluster]), None),
                 _ => {
                     let ephemeral = kind == 2;
                     let key = InstanceKey { service, cluster: cluster.into(), ip: ip.into(), port, ephemeral };
@@ -68,6 +81,7 @@ proptest! {
             (Row::Instance(a, _), Row::Instance(b, _)) if a.ephemeral == b.ephemeral => Some(a.cmp(b)),
             (Row::Service(a, _), Row::Service(b, _)) => Some(a.cmp(b)),
             (Row::Cluster(a, _), Row::Cluster(b, _)) => Some(a.cmp(b)),
+            (Row::Setting(a, _), Row::Setting(b, _)) => Some(a.cmp(b)),
             _ => None,
         };
         if let Some(order) = order {
@@ -104,6 +118,7 @@ fn golden_bytes() {
     let golden = include_str!("golden.txt");
     let actual: String = every_form()
         .iter()
+        .chain(&every_setting())
         .map(|row| codec::encode(row, 0x0102).unwrap())
         .map(|row| format!("{} {}\n", hex(&row.key), hex(&row.value.unwrap())))
         .chain([format!("00 {}\n", hex(&codec::encode_schema(2)))])
@@ -114,7 +129,7 @@ fn golden_bytes() {
 
 #[test]
 fn a_changed_bit_anywhere_in_a_row_is_seen() {
-    for row in every_form() {
+    for row in every_form().into_iter().chain(every_setting()) {
         let encoded = codec::encode(&row, 5).unwrap();
         let (key, value) = (encoded.key, encoded.value.unwrap());
         let decoded = codec::decode(&key, &value, &mut Names::default()).unwrap();

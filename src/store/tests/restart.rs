@@ -11,10 +11,11 @@ fn every_form_of_row_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = open(dir.path());
     assert!(first.report.created && first.report.damage.is_none() && first.report.last_alive_ms.is_none());
-    first.store.append(&every_form()).unwrap();
+    let rows: Vec<Row> = every_form().into_iter().chain(every_setting()).collect();
+    first.store.append(&rows).unwrap();
     first.store.close().unwrap();
     let second = open(dir.path());
-    assert_eq!(second.content, content_of(&every_form()));
+    assert_eq!(second.content, content_of(&rows));
     assert_eq!(second.report.damage, None);
     assert_eq!((second.report.created, second.report.sequence), (false, 1));
     assert_eq!(names_in(dir.path()), ["CURRENT", "lock", "sidecar", "store-000001"]);
