@@ -141,7 +141,9 @@ pub fn start(
 ) -> Result<(Commit, JoinHandle<()>)> {
     let (queue, requests) = sync_channel(options.queue_len);
     let status = Arc::new(Status::default());
-    let committer = Committer {
+    // A store that was opened but can't be written is healed like one that fails later.
+    let broken = store.failure().map(str::to_owned);
+    let mut committer = Committer {
         registry,
         store,
         clock,
@@ -153,6 +155,9 @@ pub fn start(
         heal_at: None,
         backoff: HEAL_BACKOFF.0,
     };
+    if let Some(reason) = broken {
+        committer.note_failure(&reason);
+    }
     let thread = std::thread::Builder::new().name("commit".into()).spawn(move || committer.run());
     let thread = thread.map_err(|e| Error::Setup(format!("no thread for the committer: {e}")))?;
     Ok((Commit { queue, status }, thread))

@@ -30,6 +30,7 @@ const DRAIN_MS: u64 = 5_000;
 /// [`Error::Setup`] with one line about what is in the way: the data folder, the port, threads.
 pub fn run(config: Config) -> Result<()> {
     let socket = listener::bind(config.bind, config.port)?;
+    listener::make_room(config.http.max_connections);
     let clock = AwakeClock::starting_at(1);
     let inbox = Inbox::default();
     let registry = Arc::new(Registry::default());

@@ -11,6 +11,21 @@ use crate::error::{Error, Result};
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
+/// Descriptors for everything that is no connection: store, logs, peers.
+const OWN_DESCRIPTORS: u64 = 256;
+
+/// Sees to it that the process may open as many descriptors as `connections` need; says so when it may not.
+pub(super) fn make_room(connections: usize) {
+    let wanted = connections as u64 + OWN_DESCRIPTORS;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(allowed) if allowed < wanted => {
+            tracing::warn!(allowed, wanted, "too few file descriptors for server.tomcat.max-connections (ulimit -n)");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, wanted, "the limit of file descriptors could not be raised"),
+    }
+}
+
 /// Takes the port. Clients are refused until [`listen`]. Without `address`: all addresses, of IPv6 too if there is any.
 ///
 /// # Errors
