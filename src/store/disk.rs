@@ -293,7 +293,8 @@ impl Disk {
         let old_table = self.table.replace(table);
         let retire = move || {
             drop(old_table);
-            folder.retire(old, wall_now_ms);
+            // What was found damaged was reported at the open.
+            let _ = folder.retire(old, wall_now_ms);
         };
         match thread::Builder::new().name("nacre-store-retire".to_owned()).spawn(retire) {
             Ok(thread) => self.retiring.push(thread),

@@ -127,28 +127,36 @@ impl Folder {
         Ok(aside)
     }
 
-    /// Clears away every generation but `current`. To be called when `CURRENT` is known to be right.
-    pub(super) fn clear_leftovers(&self, current: u64, wall_now_ms: u64) {
-        for leftover in self.generations().unwrap_or_default() {
-            if leftover != current {
-                self.retire(leftover, wall_now_ms);
-            }
-        }
+    /// Clears away every generation but `current`, and says which of them had been found damaged before. To be called
+    /// when `CURRENT` is known to be right.
+    pub(super) fn clear_leftovers(&self, current: u64, wall_now_ms: u64) -> Vec<Damaged> {
+        let leftovers = self.generations().unwrap_or_default().into_iter().filter(|generation| *generation != current);
+        leftovers.filter_map(|generation| self.retire(generation, wall_now_ms)).collect()
     }
 
     /// Clears away a generation that is not in use: one marked as damaged is moved aside, any other removed.
-    pub(super) fn retire(&self, generation: u64, wall_now_ms: u64) {
+    pub(super) fn retire(&self, generation: u64, wall_now_ms: u64) -> Option<Damaged> {
         let name = Self::name(generation);
-        let result = if self.generation(generation).join(DAMAGED).exists() {
-            self.move_aside(generation, wall_now_ms).map(|_| "moved aside")
-        } else {
-            fs::remove_dir_all(self.generation(generation)).map(|()| "removed")
+        let unable = |error: &io::Error| tracing::warn!("{name} is no longer in use but stays: {error}");
+        let Ok(why) = fs::read_to_string(self.generation(generation).join(DAMAGED)) else {
+            match fs::remove_dir_all(self.generation(generation)) {
+                Ok(()) => tracing::info!("{name} is no longer in use and was removed"),
+                Err(error) => unable(&error),
+            }
+            return None;
         };
-        match result {
-            Ok(how) => tracing::info!("{name} is no longer in use and was {how}"),
-            Err(error) => tracing::warn!("{name} is no longer in use but stays: {error}"),
-        }
+        let aside = self.move_aside(generation, wall_now_ms).inspect_err(unable).ok();
+        Some(Damaged { why: format!("{name}: {}", why.trim_end()), aside })
     }
+}
+
+/// A generation that an earlier start found damaged.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    /// Its name and what was found.
+    pub(super) why: String,
+    /// Where it is now.
+    pub(super) aside: Option<PathBuf>,
 }
 
 fn parse(name: &str) -> Option<u64> {

@@ -85,6 +85,7 @@ pub(super) fn recover(
     let folder = Folder::create(&options.dir)?;
     let lock = Lock::take(folder.path())?;
     let sidecar = Sidecar::read(&folder.sidecar());
+    (receiver.progress)(Progress { phase: Phase::Opening, rows: 0, bytes: 0, expected_rows: None });
     let mut recovery = Recovery {
         limit: Duration::from_millis(options.open_timeout_ms),
         options,
@@ -191,7 +192,7 @@ impl Recovery<'_> {
         let mut index = Index::default();
         let hasher = index.hasher().clone();
         let expected_rows = loaded.batch.map(|(batch, _)| batch.rows);
-        (receiver.progress)(Progress { phase: Phase::Opening, rows: 0, bytes: 0, expected_rows });
+        (receiver.progress)(Progress { phase: Phase::Verifying, rows: 0, bytes: 0, expected_rows });
         let findings =
             scan(&loaded.table, &hasher, Want::Rows, expected_rows.unwrap_or(u64::MAX), self.limit, &mut |chunk| {
                 chunk.entries.into_iter().for_each(|entry| index.put(entry));
@@ -370,7 +371,11 @@ impl Recovery<'_> {
             }
         }
         if outcome.table.is_some() && self.folder.current() == Current::Names(outcome.generation) {
-            self.folder.clear_leftovers(outcome.generation, self.wall_now_ms);
+            for earlier in self.folder.clear_leftovers(outcome.generation, self.wall_now_ms) {
+                // That start ended before it could report.
+                self.damage.push(format!("an earlier start found damage in {}", earlier.why));
+                self.report.moved_aside = self.report.moved_aside.or(earlier.aside);
+            }
         }
         let Sums { rows, bytes, .. } = outcome.index.sums();
         self.report.rows = rows;

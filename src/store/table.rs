@@ -175,6 +175,8 @@ impl Table {
         high: Bound<&[u8]>,
         mut see: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), String> {
+        #[cfg(test)]
+        hang_if_asked(&self.dir, "hang-read");
         let db = self.db()?;
         let walk = || {
             // After an error the iterator would give the same error for ever.
@@ -233,7 +235,14 @@ fn attempt(dir: &Path, cache_bytes: u64, limit: Duration) -> Result<Table, OpenF
 fn attempt_once(dir: &Path, cache_bytes: u64, limit: Duration) -> Result<Table, OpenFault> {
     // Everything else stays at sled's defaults: `flush_every_ms` also drives its garbage collection.
     let config = sled::Config::new().path(dir).cache_capacity(cache_bytes);
-    let db = match limited(limit, move || config.open()) {
+    #[cfg(test)]
+    let asked = dir.to_owned();
+    let open = move || {
+        #[cfg(test)]
+        hang_if_asked(&asked, "hang-open");
+        config.open()
+    };
+    let db = match limited(limit, open) {
         Ok(Ok(db)) => db,
         Ok(Err(error)) => return Err(class(&error)),
         Err(Stopped::Panicked(text)) if is_surroundings(&text) => return Err(OpenFault::Surroundings(text)),
@@ -245,6 +254,14 @@ fn attempt_once(dir: &Path, cache_bytes: u64, limit: Duration) -> Result<Table, 
     #[rustfmt::skip]
     let table = Table { db: Some(db), file, dir: dir.to_owned(), #[cfg(test)] faults: Faults::default() };
     Ok(table)
+}
+
+/// Hangs for as long as there is a file `name` in `dir`.
+#[cfg(test)]
+fn hang_if_asked(dir: &Path, name: &str) {
+    while dir.join(name).exists() {
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn class(error: &sled::Error) -> OpenFault {

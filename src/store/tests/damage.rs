@@ -196,15 +196,43 @@ fn opened_of(mut opened: Opened, content: &Content) -> Opened {
     opened
 }
 
-/// The time limit: a store that can't be read in time is moved aside, not lost.
+/// What hangs is moved aside, not lost; it goes on hanging in its own thread.
 #[test]
 fn a_store_that_takes_too_long_is_moved_aside() {
     let dir = tempfile::tempdir().unwrap();
     build(dir.path(), false);
-    let opened = open_with(Options { open_timeout_ms: 0, ..Options::new(dir.path()) });
-    // Nothing opens within 0 ms, not even the replacement.
-    assert!(matches!(opened.map(drop), Err(Error::Setup(_))));
-    assert!(dir.path().join("store-000001/db").exists());
+    let limit = "2s";
+    for (file, damage) in [
+        ("hang-open", format!("store-000001 can't be opened: it does not open within {limit}")),
+        (
+            "hang-read",
+            format!("it could not be read within {limit}; it should hold 1999 rows, 0 were found, or not the same"),
+        ),
+    ] {
+        let left = image(dir.path());
+        fs::write(left.path().join("store-000001").join(file), "").unwrap();
+        let opened = open_with(Options { open_timeout_ms: 2000, ..Options::new(left.path()) }).unwrap();
+        assert_eq!((opened.report.damage.as_ref(), opened.report.rows), (Some(&damage), 0));
+        assert_eq!(names(left.path()), AFTER_DAMAGE);
+        assert_healed(opened, left.path());
+    }
+}
+
+/// A start that replaced a damaged store and was killed before it could say so.
+#[test]
+fn damage_that_an_earlier_start_found_is_reported_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = super::super::folder::Folder::create(dir.path()).unwrap();
+    let content = build(dir.path(), false);
+    copy_dir(&dir.path().join("store-000001"), &dir.path().join("store-000002"));
+    folder.mark_damaged(1, "4 rows do not verify").unwrap();
+    folder.set_current(2).unwrap();
+    let opened = open(dir.path());
+    assert_eq!(opened.content, content);
+    let damage = "an earlier start found damage in store-000001: 4 rows do not verify";
+    assert_eq!(opened.report.damage.as_deref(), Some(damage));
+    assert_eq!(names(dir.path()), AFTER_DAMAGE);
+    assert_healed(opened, dir.path());
 }
 
 struct Random(u64);

@@ -13,7 +13,8 @@ fn set(store: &Store, fault: impl Fn(&Faults) -> &AtomicBool, on: bool) {
 
 #[test]
 fn after_a_failed_write_or_sync_nothing_is_stored_until_the_rebuild() {
-    let kinds: [(&str, fn(&Faults) -> &AtomicBool); 2] = [("write", |f| &f.write), ("sync", |f| &f.sync)];
+    type Kind = fn(&Faults) -> &AtomicBool;
+    let kinds: [(&str, Kind); 2] = [("write", |f| &f.write), ("sync", |f| &f.sync)];
     for (name, fault) in kinds {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(dir.path()).store;
