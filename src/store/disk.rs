@@ -1,6 +1,7 @@
 //! The running store: a generation, the index of what is in it, and the sidecar.
 
 use std::{
+    mem,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -28,6 +29,9 @@ use crate::{
 /// Time between two refreshes of the sidecar while nothing is stored, and between two syncs of it, in milliseconds.
 const SIDECAR_EVERY_MS: u64 = 1000;
 
+/// Rows that wait at most with [`Durability::Interval`].
+const MAX_WAITING_ROWS: usize = 1000;
+
 /// Fields in the order in which they are to be dropped: the lock last.
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -38,7 +42,11 @@ pub(super) struct Disk {
     /// Of all batches applied.
     index: Index,
     sequence: u64,
-    /// What is durable, and since when anything isn't.
+    /// Rows not yet handed to sled. It writes every batch at once, however small, so that with
+    /// [`Durability::Interval`] it would lag behind.
+    waiting: Writes,
+    waiting_rows: usize,
+    /// What is durable, and whether anything isn't.
     record: Record,
     dirty: bool,
     sidecar: Sidecar,
@@ -76,6 +84,8 @@ impl Disk {
             generation,
             index,
             sequence,
+            waiting: Writes::default(),
+            waiting_rows: 0,
             record: kept,
             dirty: false,
             sidecar,
@@ -127,25 +137,23 @@ impl Disk {
         options: &Options,
         stats: &StoreStats,
     ) -> Result<(), String> {
-        let table = self.in_use()?;
-        let mut writes = Writes::default();
+        let mut copy = self.compaction.is_some().then(Writes::default);
         for Encoded { key, value, crc } in rows {
             match value {
                 Some(value) => {
-                    writes.insert(key, value);
+                    self.waiting.insert(key, value);
+                    copy.iter_mut().for_each(|copy| copy.insert(key, value));
                     let entry = self.index.hasher().entry(key, *crc, key.len() + value.len());
                     self.index.put(entry);
                 }
                 None => {
-                    writes.remove(key);
+                    self.waiting.remove(key);
+                    copy.iter_mut().for_each(|copy| copy.remove(key));
                     self.index.remove(key);
                 }
             }
         }
-        let copy = self.compaction.is_some().then(|| writes.clone());
-        let batch = codec::encode_batch(self.index.sums().batch_row(), sequence).map_err(text)?;
-        writes.insert(&key::BATCH, &batch);
-        table.apply(writes)?;
+        self.waiting_rows += rows.len();
         self.sequence = sequence;
         self.dirty = true;
         if let (Some(copy), Some(compaction)) = (copy, &mut self.compaction)
@@ -156,16 +164,31 @@ impl Disk {
         match options.durability {
             Durability::Synced => self.sync(stats),
             Durability::Written => {
-                table.flush()?;
+                self.apply_waiting()?;
+                self.in_use()?.flush()?;
                 self.mark_durable();
                 Ok(())
             }
+            Durability::Interval if self.waiting_rows >= MAX_WAITING_ROWS => self.apply_waiting(),
             Durability::Interval | Durability::Off => Ok(()),
         }
     }
 
+    /// Hands waiting rows to sled, as one batch with the batch row.
+    fn apply_waiting(&mut self) -> Result<(), String> {
+        if self.waiting_rows == 0 {
+            return Ok(());
+        }
+        let mut writes = mem::take(&mut self.waiting);
+        self.waiting_rows = 0;
+        let batch = codec::encode_batch(self.index.sums().batch_row(), self.sequence).map_err(text)?;
+        writes.insert(&key::BATCH, &batch);
+        self.in_use()?.apply(writes)
+    }
+
     fn sync(&mut self, stats: &StoreStats) -> Result<(), String> {
         let started = Instant::now();
+        self.apply_waiting()?;
         self.in_use()?.sync()?;
         stats.count_sync(started.elapsed());
         self.last_sync_ms = self.wall_now_ms;
@@ -260,6 +283,8 @@ impl Disk {
 
     fn step_compaction(&mut self, stats: &StoreStats) -> Result<(), String> {
         let Some(mut compaction) = self.compaction.take() else { return Ok(()) };
+        // The copy has these rows already; it must not get older ones over them.
+        self.apply_waiting()?;
         match compaction.step(self.in_use()?.as_ref()) {
             Ok(false) => self.compaction = Some(compaction),
             Ok(true) => match compaction.fresh.finish(self.index.sums(), self.sequence) {
@@ -318,6 +343,8 @@ impl Disk {
         let (table, generation) = fresh.finish(index.sums(), sequence)?;
         self.index = index;
         self.sequence = sequence;
+        self.waiting = Writes::default();
+        self.waiting_rows = 0;
         self.swap(table, generation);
         self.mark_durable();
         Ok(())

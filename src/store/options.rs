@@ -21,7 +21,7 @@ pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// |---|---|---|
 /// | [`Synced`](Durability::Synced) | the batch is on disk (fdatasync) | power loss |
 /// | [`Written`](Durability::Written) | the operating system has the batch | a killed process; power loss may cost some seconds |
-/// | [`Interval`](Durability::Interval) | the batch is in sled's buffer | a clean stop; a crash costs at most `interval_ms` |
+/// | [`Interval`](Durability::Interval) | the batch is in memory | a clean stop; a crash costs at most `interval_ms` |
 /// | [`Off`](Durability::Off) | at once: nothing is stored | nothing |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
@@ -30,7 +30,7 @@ pub enum Durability {
     Synced,
     /// One write a batch, no sync of our own.
     Written,
-    /// No write of our own; one fdatasync an interval in which anything changed.
+    /// One write and one fdatasync an interval in which anything changed, and a write whenever 1,000 rows have come.
     Interval,
     /// No disk at all, not even the lock.
     Off,

@@ -3,13 +3,13 @@
 use super::*;
 
 /// Compacts whatever it looks at.
-fn eager(dir: &Path) -> Options {
-    Options { compact_min_bytes: 0, compact_factor: 0, durability: Durability::Written, ..Options::new(dir) }
+fn eager(dir: &Path, durability: Durability) -> Options {
+    Options { compact_min_bytes: 0, compact_factor: 0, durability, ..Options::new(dir) }
 }
 
 /// A store with 5,000 rows whose compaction has copied 2,000 of them, and these rows.
-fn halfway(dir: &Path) -> (Store, Content) {
-    let mut store = open_with(eager(dir)).unwrap().store;
+fn halfway(dir: &Path, durability: Durability) -> (Store, Content) {
+    let mut store = open_with(eager(dir, durability)).unwrap().store;
     let rows: Vec<Row> = (0..5000).map(|port| instance("a", port, 1.0)).collect();
     rows.chunks(500).for_each(|batch| store.append(batch).unwrap());
     let content = content_of(&rows);
@@ -20,8 +20,12 @@ fn halfway(dir: &Path) -> (Store, Content) {
 
 #[test]
 fn appends_during_a_compaction_are_in_the_new_generation() {
+    [Durability::Synced, Durability::Written, Durability::Interval].into_iter().for_each(appends_during_a_compaction);
+}
+
+fn appends_during_a_compaction(durability: Durability) {
     let dir = tempfile::tempdir().unwrap();
-    let (mut store, mut content) = halfway(dir.path());
+    let (mut store, mut content) = halfway(dir.path(), durability);
     for step in 1..=3 {
         // Before and behind the cursor: changed, removed and new.
         let batch = [
@@ -49,7 +53,7 @@ fn appends_during_a_compaction_are_in_the_new_generation() {
 #[test]
 fn a_crash_in_the_middle_costs_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut store, mut content) = halfway(dir.path());
+    let (mut store, mut content) = halfway(dir.path(), Durability::Written);
     store.append(&[instance("a", 1, 7.0)]).unwrap();
     apply(&mut content, &[instance("a", 1, 7.0)]);
     assert!(names_in(dir.path()).contains(&"store-000002".to_owned()));
@@ -62,7 +66,7 @@ fn a_crash_in_the_middle_costs_nothing() {
 #[test]
 fn a_compaction_that_cannot_start_does_no_harm() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = open_with(eager(dir.path())).unwrap().store;
+    let mut store = open_with(eager(dir.path(), Durability::Written)).unwrap().store;
     fs::write(dir.path().join("refuse-new"), "").unwrap();
     store.append(&[instance("a", 1, 1.0)]).unwrap();
     store.tick(NOW_MS + 1000).unwrap();
@@ -78,7 +82,7 @@ fn a_compaction_that_cannot_start_does_no_harm() {
 #[test]
 fn a_copy_that_fails_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut store, _) = halfway(dir.path());
+    let (mut store, _) = halfway(dir.path(), Durability::Written);
     store.disk.as_ref().unwrap().compaction().unwrap().fresh.table().faults.sync.store(true, Relaxed);
     store.tick(NOW_MS + 1001).unwrap();
     assert!(store.disk.as_ref().unwrap().compaction().is_none());
