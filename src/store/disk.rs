@@ -1,17 +1,18 @@
 //! The running store: a generation, the index of what is in it, and the sidecar.
 
+mod heal;
+
 use std::{
     mem,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
     codec::{self, Encoded},
     compact::{self, Compaction, Stop},
     folder::{Current, Folder},
-    fresh::Fresh,
     index::{Index, Sums},
     key,
     lock::Lock,
@@ -19,12 +20,9 @@ use super::{
     recover::Recovered,
     report::StoreStats,
     sidecar::{Record, Sidecar},
-    table::{OpenFault, Table, Writes},
+    table::{Table, Writes},
 };
-use crate::{
-    error::{Error, Result},
-    model::Row,
-};
+use crate::error::{Error, Result};
 
 /// Time between two refreshes of the sidecar while nothing is stored, and between two syncs of it, in milliseconds.
 const SIDECAR_EVERY_MS: u64 = 1000;
@@ -49,6 +47,10 @@ pub(super) struct Disk {
     /// What is durable, and whether anything isn't.
     record: Record,
     dirty: bool,
+    /// What is on disk can't be trusted, even if it reads well: it may come from the system's memory.
+    sync_failed: bool,
+    /// How the next rebuild is tried.
+    is_in_place_next: bool,
     sidecar: Sidecar,
     sidecar_synced_sequence: u64,
     sidecar_failed: bool,
@@ -88,6 +90,8 @@ impl Disk {
             waiting_rows: 0,
             record: kept,
             dirty: false,
+            sync_failed: false,
+            is_in_place_next: false,
             sidecar,
             sidecar_synced_sequence: kept.sequence,
             sidecar_failed: false,
@@ -189,11 +193,17 @@ impl Disk {
     fn sync(&mut self, stats: &StoreStats) -> Result<(), String> {
         let started = Instant::now();
         self.apply_waiting()?;
-        self.in_use()?.sync()?;
+        let table = self.in_use()?;
+        table.flush()?;
+        self.sync_file(&table)?;
         stats.count_sync(started.elapsed());
         self.last_sync_ms = self.wall_now_ms;
         self.mark_durable();
         Ok(())
+    }
+
+    fn sync_file(&mut self, table: &Table) -> Result<(), String> {
+        table.sync_file().inspect_err(|_| self.sync_failed = true)
     }
 
     /// Everything applied is as durable as it gets: the sidecar may say so.
@@ -327,29 +337,6 @@ impl Disk {
         }
     }
 
-    /// Writes `rows` to a fresh generation and goes on with it.
-    pub(super) fn rebuild(&mut self, rows: &mut dyn Iterator<Item = Row>, options: &Options) -> Result<(), String> {
-        self.stop_compaction("the store is rebuilt");
-        let limit = Duration::from_millis(options.open_timeout_ms);
-        let mut fresh = Fresh::begin(&self.folder, options.cache_bytes, limit).map_err(OpenFault::into_text)?;
-        let sequence = self.next_sequence().max(self.record.sequence + 1);
-        let index = match fill(&mut fresh, rows, sequence) {
-            Ok(index) => index,
-            Err(reason) => {
-                fresh.abandon();
-                return Err(reason);
-            }
-        };
-        let (table, generation) = fresh.finish(index.sums(), sequence)?;
-        self.index = index;
-        self.sequence = sequence;
-        self.waiting = Writes::default();
-        self.waiting_rows = 0;
-        self.swap(table, generation);
-        self.mark_durable();
-        Ok(())
-    }
-
     /// Ends in order; what a failed store holds is left as it is.
     pub(super) fn close(mut self, failed: bool, options: &Options, stats: &StoreStats) -> Result<(), String> {
         self.stop_compaction("the store is closed");
@@ -366,18 +353,6 @@ impl Disk {
         tracing::debug!(mode = %options.durability, "the store is closed");
         synced
     }
-}
-
-fn fill(fresh: &mut Fresh, rows: &mut dyn Iterator<Item = Row>, sequence: u64) -> Result<Index, String> {
-    let mut index = Index::default();
-    for row in rows {
-        let Encoded { key, value, crc } = codec::encode(&row, sequence).map_err(text)?;
-        let Some(value) = value else { continue };
-        fresh.put(&key, &value)?;
-        let entry = index.hasher().entry(&key, crc, key.len() + value.len());
-        index.put(entry);
-    }
-    Ok(index)
 }
 
 fn text(error: Error) -> String {

@@ -74,6 +74,17 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// An empty index that can take entries of another.
+    pub(super) fn with_hasher(hasher: KeyHasher) -> Self {
+        Self { hasher, ..Self::default() }
+    }
+
+    /// Whether the row under `key` is live.
+    pub(super) fn contains(&self, key: &[u8]) -> bool {
+        let hash = self.hasher.0.hash_one(key);
+        self.table.find(hash, |e| e.hash == hash).is_some()
+    }
+
     /// Makes entries that fit this index.
     pub(super) fn hasher(&self) -> &KeyHasher {
         &self.hasher

@@ -147,11 +147,13 @@ impl Store {
         self.failure.as_deref()
     }
 
-    /// Writes `rows`, which are the whole registry, to a fresh generation and goes on with it. Only then is the failed one
-    /// removed (or, if it was found damaged at the open, kept under a dated name). How often to try is the caller's.
+    /// Makes `rows`, which are the whole registry, what is stored: writes them to a fresh generation and goes on with it.
+    /// Only then is the failed one removed (or, if it was found damaged at the open, kept under a dated name). If the disk
+    /// has no room for that, the next call puts the failed one in order in place instead, the call after that writes
+    /// afresh, and so on. How often to try is the caller's.
     ///
     /// # Errors
-    /// [`Error::Storage`]: the fresh one can't be written either; everything stays as it was.
+    /// [`Error::Storage`]: it can't be written now either; nothing that was stored is lost, and the store has failed.
     pub fn rebuild(&mut self, rows: &mut dyn Iterator<Item = Row>) -> Result<()> {
         let Some(disk) = &mut self.disk else { return Ok(()) };
         match disk.rebuild(rows, &self.options) {
@@ -164,6 +166,8 @@ impl Store {
             }
             Err(reason) => {
                 StoreStats::add(&self.stats.failures, 1);
+                // Even of a store that had not failed: what it holds now may not be what its index says.
+                self.failure.get_or_insert_with(|| reason.clone());
                 Err(Error::Storage(format!("the store can't be rebuilt: {reason}")))
             }
         }

@@ -92,8 +92,8 @@ impl Table {
     pub(super) fn create(dir: &Path, cache_bytes: u64, limit: Duration) -> Result<Self, OpenFault> {
         let surroundings = |error: std::io::Error| OpenFault::Surroundings(format!("{}: {error}", dir.display()));
         #[cfg(test)]
-        if dir.with_file_name("refuse-new").exists() {
-            return Err(OpenFault::Surroundings("no space left as asked".to_owned()));
+        if let Ok(why) = fs::read_to_string(dir.with_file_name("refuse-new")) {
+            return Err(OpenFault::Surroundings(why));
         }
         fs::create_dir(dir).map_err(surroundings)?;
         let table = attempt(dir, cache_bytes, limit)?;
@@ -151,10 +151,15 @@ impl Table {
         flat(caught(|| db.flush().map(drop)))
     }
 
-    /// Waits until everything applied is on disk. After a failure it must not be tried again: the system reports a
-    /// lost write once and then forgets it.
+    /// Waits until everything applied is on disk.
     pub(super) fn sync(&self) -> Result<(), String> {
         self.flush()?;
+        self.sync_file()
+    }
+
+    /// Waits until everything written is on disk. After a failure it must not be tried again: the system reports a lost
+    /// write once and then forgets it.
+    pub(super) fn sync_file(&self) -> Result<(), String> {
         #[cfg(test)]
         if self.faults.sync.load(std::sync::atomic::Ordering::Relaxed) {
             return Err("sync failed as asked".to_owned());
@@ -280,12 +285,19 @@ fn class(error: &sled::Error) -> OpenFault {
     }
 }
 
-/// Whether a text of sled tells of no space (28), quota (122), rights (1, 13), a read-only disk (30) or too many open
-/// files (23, 24), in either of the forms in which `io::Error` prints.
+/// Whether a text of sled tells of no space, rights (1, 13), a read-only disk (30) or too many open files (23, 24).
 fn is_surroundings(text: &str) -> bool {
-    [28, 122, 1, 13, 30, 23, 24]
-        .iter()
-        .any(|code| text.contains(&format!("(os error {code})")) || text.contains(&format!("code: {code},")))
+    is_no_space(text) || names_any(text, &[1, 13, 30, 23, 24])
+}
+
+/// Whether a text of sled tells of no space (28) or quota (122).
+pub(super) fn is_no_space(text: &str) -> bool {
+    names_any(text, &[28, 122])
+}
+
+/// Whether `text` has one of these error numbers, in either of the forms in which `io::Error` prints.
+fn names_any(text: &str, codes: &[u32]) -> bool {
+    codes.iter().any(|code| text.contains(&format!("(os error {code})")) || text.contains(&format!("code: {code},")))
 }
 
 fn snapshots(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {

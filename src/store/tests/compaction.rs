@@ -67,7 +67,7 @@ fn a_crash_in_the_middle_costs_nothing() {
 fn a_compaction_that_cannot_start_does_no_harm() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open_with(eager(dir.path(), Durability::Written)).unwrap().store;
-    fs::write(dir.path().join("refuse-new"), "").unwrap();
+    fs::write(dir.path().join("refuse-new"), "refused as asked").unwrap();
     store.append(&[instance("a", 1, 1.0)]).unwrap();
     store.tick(NOW_MS + 1000).unwrap();
     assert_eq!((store.failure(), count(&store.stats().compactions)), (None, 0));

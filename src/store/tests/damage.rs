@@ -172,13 +172,13 @@ fn a_damaged_store_that_cannot_be_replaced_starts_and_is_kept_by_the_rebuild() {
     };
     record.sequence += 1;
     sidecar::Sidecar::open(&dir.path().join("sidecar"), &record).unwrap();
-    fs::write(dir.path().join("refuse-new"), "").unwrap();
+    fs::write(dir.path().join("refuse-new"), "refused as asked").unwrap();
     for _ in 0..2 {
         let mut opened = open(dir.path());
         assert_eq!(opened.content, content);
         let damage = "it ends at batch 41 with 1999 rows, but batch 42 with 1999 rows was stored";
         assert_eq!(opened.report.damage.as_deref(), Some(damage), "as long as it is not rebuilt");
-        assert!(opened.store.failure().is_some_and(|reason| reason.ends_with("no space left as asked")));
+        assert!(opened.store.failure().is_some_and(|reason| reason.ends_with("refused as asked")));
         assert!(matches!(opened.store.append(&[instance("a", 1, 1.0)]), Err(Error::Storage(_))));
         opened.store.tick(NOW_MS + 1000).unwrap();
         assert!(opened.store.rebuild(&mut content.values().cloned()).is_err());

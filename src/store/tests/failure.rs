@@ -81,10 +81,10 @@ fn a_rebuild_that_fails_changes_nothing_and_can_be_repeated() {
     store.append(&[instance("a", 1, 1.0)]).unwrap();
     set(&store, |f| &f.write, true);
     store.append(&[instance("a", 2, 1.0)]).unwrap_err();
-    fs::write(dir.path().join("refuse-new"), "").unwrap();
+    fs::write(dir.path().join("refuse-new"), "refused as asked").unwrap();
     for _ in 0..2 {
         let error = store.rebuild(&mut [instance("a", 1, 1.0)].into_iter()).unwrap_err();
-        assert_eq!(error, Error::Storage("the store can't be rebuilt: no space left as asked".into()));
+        assert_eq!(error, Error::Storage("the store can't be rebuilt: refused as asked".into()));
     }
     fs::remove_file(dir.path().join("refuse-new")).unwrap();
     assert_eq!(names_in(dir.path()), ["CURRENT", "lock", "sidecar", "store-000001"]);
@@ -106,4 +106,46 @@ fn a_rebuild_spans_many_batches() {
     drop(store);
     let again = open(dir.path());
     assert_eq!((again.content, again.report.damage), (content_of(&rows), None));
+}
+
+#[test]
+fn without_room_for_a_fresh_generation_the_failed_one_is_put_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).store;
+    let stored: Vec<Row> = (0..3000).map(|port| instance("a", port, 1.0)).collect();
+    store.append(&stored).unwrap();
+    set(&store, |f| &f.write, true);
+    store.append(&[instance("a", 2, 2.0)]).unwrap_err();
+    fs::write(dir.path().join("refuse-new"), "no space (os error 28)").unwrap();
+    // Other than what is stored: 1500 changed, 1490 removed, 5 new.
+    let live: Vec<Row> = (0..10)
+        .map(|port| instance("a", port, 1.0))
+        .chain((1500..3000).map(|port| instance("a", port, 2.0)))
+        .chain((0..5).map(|port| instance("b", port, 1.0)))
+        .collect();
+    assert!(store.rebuild(&mut live.iter().cloned()).is_err());
+    store.rebuild(&mut live.iter().cloned()).unwrap();
+    assert_eq!((store.failure(), count(&store.stats().rows)), (None, 1515));
+    store.append(&[instance("c", 1, 1.0)]).unwrap();
+    let left = image(dir.path());
+    let again = open(left.path());
+    assert_eq!(again.content, content_of(&[live, vec![instance("c", 1, 1.0)]].concat()));
+    assert_eq!((again.report.damage, again.store.failure()), (None, None));
+    assert!(names_in(left.path()).contains(&"store-000001".to_owned()));
+}
+
+#[test]
+fn after_a_failed_sync_nothing_in_place_is_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).store;
+    set(&store, |f| &f.sync, true);
+    store.append(&[instance("a", 1, 1.0)]).unwrap_err();
+    set(&store, |f| &f.sync, false);
+    fs::write(dir.path().join("refuse-new"), "no space (os error 28)").unwrap();
+    for _ in 0..4 {
+        assert!(store.rebuild(&mut std::iter::empty()).is_err());
+    }
+    fs::remove_file(dir.path().join("refuse-new")).unwrap();
+    store.rebuild(&mut std::iter::empty()).unwrap();
+    assert_eq!(store.failure(), None);
 }
