@@ -1,8 +1,8 @@
 //! Values of rows: `version u8 | sequence u64 BE | bincode payload | crc32 BE of the key and all before`.
 //!
-//! bincode is not self-describing, so the payload is that of *stored forms* of this file, which change with a new schema
-//! only; the model may change freely. The golden-bytes test pins them. bincode's settings: little-endian, variable-length
-//! integers, trailing bytes refused, nothing larger than [`MAX_ROW_BYTES`], decoded from slices only.
+//! bincode is not self-describing, so the payload is that of *stored forms* of this file, which change with a new
+//! schema only; the model may change freely. The golden-bytes test pins them. bincode's settings: little-endian,
+//! variable-length integers, trailing bytes refused, nothing larger than [`MAX_ROW_BYTES`], decoded from slices only.
 //!
 //! | schema | row version | difference |
 //! |---|---|---|

@@ -1,5 +1,5 @@
-//! Compaction: copies the live rows to a fresh generation, some at every tick, while every append goes to both. Only the
-//! last step, which takes as long as a sync, makes appends wait.
+//! Compaction: copies the live rows to a fresh generation, some at every tick, while every append goes to both. Only
+//! the last step, which takes as long as a sync, makes appends wait.
 
 use std::{
     ops::{Bound, ControlFlow},

@@ -1,4 +1,5 @@
-//! A generation in the making: written beside the one in use, and named by `CURRENT` only when it is complete and on disk.
+//! A generation in the making: written beside the one in use, and named by `CURRENT` only when it is complete and on
+//! disk.
 
 use std::{fs, sync::Arc, time::Duration};
 

@@ -12,8 +12,8 @@
 //! | `0x68` role of a user | role, user |
 //! | `0x70` permission of a role | role, resource, action |
 //!
-//! In a name the byte `00` becomes `00 FF`; a name ends with `00 01`. The port is 4 bytes, big-endian, with the sign bit
-//! flipped. The gaps between kinds are room for related kinds to come.
+//! In a name the byte `00` becomes `00 FF`; a name ends with `00 01`. The port is 4 bytes, big-endian, with the sign
+//! bit flipped. The gaps between kinds are room for related kinds to come.
 
 use std::{borrow::Cow, sync::Arc};
 

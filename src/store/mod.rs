@@ -1,12 +1,12 @@
 //! The state on disk: every row of the registry, written before it takes effect and read back at the next start.
 //!
 //! [`Store`] belongs to one thread, the committer's. It knows nothing of the registry: rows go in by
-//! [`append`](Store::append), and come out at [`open`](Store::open). [`table`] is the only file that names sled, [`codec`]
-//! the only one that names bincode.
+//! [`append`](Store::append), and come out at [`open`](Store::open). `table` is the only file that names sled,
+//! `codec` the only one that names bincode.
 //!
-//! What the folder holds is in [`folder`], keys in [`key`], values in [`codec`], what can be found at an open and what is
-//! done about it in [`recover`]. One *batch row* is written with every batch: its sequence (which only grows), and count
-//! and combined checksum of all live rows. With the [`sidecar`] it makes every loss show at the next open.
+//! What the folder holds is in `folder`, keys in `key`, values in `codec`, what can be found at an open and what
+//! is done about it in `recover`. One *batch row* is written with every batch: its sequence (which only grows), and
+//! count and combined checksum of all live rows. With the `sidecar` it makes every loss show at the next open.
 //!
 //! After a failed write or sync nobody knows what is on disk, so the store refuses ([`Store::failure`]) until it is
 //! [rebuilt](Store::rebuild) from the registry, which is the truth while the process lives.
@@ -56,14 +56,15 @@ pub struct Store {
 }
 
 impl Store {
-    /// Takes the lock of the data folder, opens the store in it or makes one, and hands all its rows to `rows`, some at a
-    /// time, in no particular order. `wall_now_ms` is the Unix time; `progress` is called now and then meanwhile.
+    /// Takes the lock of the data folder, opens the store in it or makes one, and hands all its rows to `rows`, some at
+    /// a time, in no particular order. `wall_now_ms` is the Unix time; `progress` is called now and then meanwhile.
     ///
     /// Damage never ends in an error but in the report, with all rows that are sound; what was damaged is kept under a
     /// dated name. If [`Store::failure`] says so afterwards, the store has to be rebuilt from the rows given out.
     ///
     /// # Errors
-    /// [`Error::Setup`]: the folder can't be used or is in use, or the store is from a later version. Nothing is changed.
+    /// [`Error::Setup`]: the folder can't be used or is in use, or the store is from a later version. Nothing is
+    /// changed.
     pub fn open(
         options: Options,
         wall_now_ms: u64,
@@ -122,8 +123,8 @@ impl Store {
         }
     }
 
-    /// Does what is due by the clock: the sync of [`Durability::Interval`], the time last alive, a step of a compaction. To
-    /// be called at least every 100 ms with the Unix time.
+    /// Does what is due by the clock: the sync of [`Durability::Interval`], the time last alive, a step of a
+    /// compaction. To be called at least every 100 ms with the Unix time.
     ///
     /// # Errors
     /// [`Error::Storage`] when the store fails in this call; while it has failed already, `Ok`.
@@ -147,10 +148,10 @@ impl Store {
         self.failure.as_deref()
     }
 
-    /// Makes `rows`, which are the whole registry, what is stored: writes them to a fresh generation and goes on with it.
-    /// Only then is the failed one removed (or, if it was found damaged at the open, kept under a dated name). If the disk
-    /// has no room for that, the next call puts the failed one in order in place instead, the call after that writes
-    /// afresh, and so on. How often to try is the caller's.
+    /// Makes `rows`, which are the whole registry, what is stored: writes them to a fresh generation and goes on with
+    /// it. Only then is the failed one removed (or, if it was found damaged at the open, kept under a dated name). If
+    /// the disk has no room for that, the next call puts the failed one in order in place instead, the call after that
+    /// writes afresh, and so on. How often to try is the caller's.
     ///
     /// # Errors
     /// [`Error::Storage`]: it can't be written now either; nothing that was stored is lost, and the store has failed.

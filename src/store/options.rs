@@ -20,7 +20,7 @@ pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// | mode | `append` returns when | survives |
 /// |---|---|---|
 /// | [`Synced`](Durability::Synced) | the batch is on disk (fdatasync) | power loss |
-/// | [`Written`](Durability::Written) | the operating system has the batch | a killed process; power loss may cost some seconds |
+/// | [`Written`](Durability::Written) | the system has the batch | a killed process; power loss costs seconds |
 /// | [`Interval`](Durability::Interval) | the batch is in memory | a clean stop; a crash costs at most `interval_ms` |
 /// | [`Off`](Durability::Off) | at once: nothing is stored | nothing |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,8 +8,8 @@
 //! | a newer schema, kind or row version | refused by name, nothing is touched |
 //! | it opens, but rows are damaged or missing | sound rows go to a fresh generation, the damaged one is kept aside |
 //! | it does not open, or not in time | a fresh generation without rows, the damaged one is kept aside |
-//! | `CURRENT` is missing or wrong | the generation that the sidecar names, or the newest complete one; others kept aside |
-//! | the sidecar is missing or torn | the store is used if it is sound in itself; reported, as loss of its end can't be told |
+//! | `CURRENT` is missing or wrong | the generation the sidecar names, or the newest complete one; others are kept |
+//! | the sidecar is missing or torn | used if sound in itself; reported, as loss of the end can't be told |
 //! | no space, no rights, a read-only disk | refused with the reason, nothing is touched |
 //!
 //! Everything but the first three is reported as damage. When a fresh generation can't be written, the store opens as

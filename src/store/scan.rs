@@ -99,8 +99,8 @@ struct Range {
     high: Bound<Vec<u8>>,
 }
 
-/// Gives all sound rows of `table` to `take`, in no particular order, within `limit`. `expected_rows` is a hint. An error
-/// of `take` ends the scan and is passed on.
+/// Gives all sound rows of `table` to `take`, in no particular order, within `limit`. `expected_rows` is a hint. An
+/// error of `take` ends the scan and is passed on.
 pub(super) fn scan(
     table: &Arc<Table>,
     hasher: &KeyHasher,
@@ -309,8 +309,8 @@ fn cuts_of(table: &Table) -> Result<Vec<Vec<u8>>, String> {
     Ok(cuts)
 }
 
-/// Cuts between the keys `low` and `high` in ascending order. Halves are measured from key to key, so what many keys have
-/// in common doesn't matter.
+/// Cuts between the keys `low` and `high` in ascending order. Halves are measured from key to key, so what many keys
+/// have in common doesn't matter.
 fn cut(table: &Table, low: &[u8], high: &[u8], depth: u32, cuts: &mut Vec<Vec<u8>>) -> Result<(), String> {
     let Some(middle) = middle(low, high).filter(|_| depth > 0) else { return Ok(()) };
     let (Some(left), Some(right)) = (table.last_below(Bound::Excluded(&middle))?, first_from(table, &middle)?) else {

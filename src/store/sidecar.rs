@@ -1,9 +1,9 @@
-//! The sidecar: what the store is known to hold durably, kept outside of it. sled can lose rows of a damaged file without
-//! a word; an open that finds less than the sidecar says has found damage.
+//! The sidecar: what the store is known to hold durably, kept outside of it. sled can lose rows of a damaged file
+//! without a word; an open that finds less than the sidecar says has found damage.
 //!
 //! A file of two slots of 64 bytes, 512 apart, written in turn, so a torn write costs the newer state at most:
-//! `"NACRESC1" | count | generation | sequence | rows | sum | last alive ms | crc32 of all before | 0`, integers big-endian.
-//! The slot with the higher count holds.
+//! `"NACRESC1" | count | generation | sequence | rows | sum | last alive ms | crc32 of all before | 0`, integers
+//! big-endian. The slot with the higher count holds.
 //!
 //! It is written after the batch it tells of is durable and without waiting for the disk: exact after a killed process,
 //! never ahead of a synced store, and behind by at most a second (plus what the system delays) after power loss.

@@ -1,8 +1,8 @@
 //! Heals a failed store: anew, or in place where there is no room for that.
 //!
 //! A fresh generation takes about four times the size of the live rows. When a full disk has not that much to give, the
-//! generation that failed is opened again and put in order instead. That needs next to nothing, and is sound only while no
-//! sync has failed: then all that sled wrote is on disk, and it recovers whole batches.
+//! generation that failed is opened again and put in order instead. That needs next to nothing, and is sound only while
+//! no sync has failed: then all that sled wrote is on disk, and it recovers whole batches.
 
 use std::{
     mem,

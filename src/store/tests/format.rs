@@ -261,12 +261,14 @@ fn a_newer_schema_kind_or_row_is_refused_by_name_and_left_alone() {
         (
             2,
             vec![newer_kind],
-            "store-000001 holds a row of kind 0x51, which this version does not know: it needs a later version of nacre",
+            "store-000001 holds a row of kind 0x51, which this version does not know: it needs a later \
+             version of nacre",
         ),
         (
             2,
             vec![newer_row],
-            "store-000001 holds a row of version 3, which this version does not know: it needs a later version of nacre",
+            "store-000001 holds a row of version 3, which this version does not know: it needs a later \
+             version of nacre",
         ),
     ];
     for (schema, extra, expected) in cases {
