@@ -12,7 +12,16 @@
 mod client;
 mod compare;
 mod conformance;
+mod damage;
 mod dice;
+mod disk_full;
+mod fuzz;
 mod kill;
+mod limits;
+mod paused;
+mod population;
 mod replay;
+mod restart;
+mod second;
 mod server;
+mod sync;

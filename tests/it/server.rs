@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::Client;
@@ -32,20 +33,40 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server with an empty home and waits until it is ready.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::create_dir(folder.path().join("home")).expect("a home folder");
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut server = Self { child: None, folder, port: 0, flags };
+        Self::start_with(flags, |_| {})
+    }
+
+    /// Starts a server with these lines in the configuration file of its home and waits until it is ready.
+    pub(crate) fn configured(flags: &[&str], properties: &str) -> Self {
+        Self::start_with(flags, |home| {
+            fs::create_dir(home.join("conf")).expect("a folder for the configuration");
+            fs::write(home.join("conf/application.properties"), properties).expect("a configuration file");
+        })
+    }
+
+    /// Starts a server on a home that `fill` has put something into, and waits until it is ready.
+    pub(crate) fn start_with(flags: &[&str], fill: impl FnOnce(&Path)) -> Self {
+        let mut server = Self::stopped(flags, fill);
         for attempt in 1.. {
-            // Somebody else may take the port between the check and the server's bind.
-            server.port = free_port();
             server.spawn();
             match server.wait_ready() {
                 Ok(()) => break,
                 Err(reason) if attempt == ATTEMPTS => panic!("{reason}"),
                 Err(_) => server.kill9(),
             }
+            // Somebody else may have taken the port between the check and the server's bind.
+            server.port = free_port();
         }
+        server
+    }
+
+    /// A server that does not run yet, on a home that `fill` has put something into.
+    pub(crate) fn stopped(flags: &[&str], fill: impl FnOnce(&Path)) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let server = Self { child: None, folder, port: free_port(), flags };
+        fs::create_dir(server.home()).expect("a home folder");
+        fill(&server.home());
         server
     }
 
@@ -77,7 +98,7 @@ impl Server {
         let deadline = Instant::now() + START_TIMEOUT;
         let mut last = String::new();
         while Instant::now() < deadline {
-            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().expect("a child to ask")) {
+            if let Some(status) = self.ended() {
                 return Err(format!("the server ended before it was ready: {status}\n{}", self.log()));
             }
             match self.client().get("/nacos/v1/console/health/readiness") {
@@ -101,9 +122,8 @@ impl Server {
 
     /// SIGTERM; waits for the end and returns how it ended.
     pub(crate) fn term(&mut self) -> ExitStatus {
+        self.signal("TERM");
         let mut child = self.child.take().expect("a running server");
-        let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("the command kill");
-        assert!(sent.success(), "kill -TERM failed: {sent}");
         let deadline = Instant::now() + STOP_TIMEOUT;
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait().expect("a child to ask") {
@@ -124,6 +144,39 @@ impl Server {
         Client::new(self.address())
     }
 
+    /// The id of the running process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a running server").id()
+    }
+
+    /// How the process ended, if it did.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().and_then(|child| child.try_wait().expect("a child to ask"))
+    }
+
+    /// Sends a signal, by its name without SIG.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status()
+            .expect("the command kill");
+        assert!(sent.success(), "kill -{name} failed: {sent}");
+    }
+
+    /// A value in KiB of /proc/PID/status, such as `VmRSS`.
+    pub(crate) fn memory_kib(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running server");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("a known name");
+        line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+    }
+
+    /// What the last start found, as the server tells it.
+    pub(crate) fn restore_report(&self) -> Value {
+        let answer = self.client().get("/nacos/v1/ns/operator/restore").expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        serde_json::from_slice(&answer.body).expect("the report is JSON")
+    }
+
     /// The folder given as `--home`.
     pub(crate) fn home(&self) -> PathBuf {
         self.folder.path().join("home")
@@ -131,6 +184,11 @@ impl Server {
 
     fn log_path(&self) -> PathBuf {
         self.folder.path().join("output.txt")
+    }
+
+    /// All that the process printed, all runs together.
+    pub(crate) fn whole_log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
     }
 
     /// The end of what the process printed, all runs together.
@@ -155,7 +213,7 @@ impl Drop for Server {
 
 /// A port that can be bound now. Below the range that systems take client ports from: one of those could be in use as
 /// the near end of a test's own connection when a killed server wants its port back.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut dice = Dice::fresh();
     for _ in 0..1_000 {
