@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::commit;
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
+use crate::health::checks::params::SharedParams;
 use crate::health::{self, Health, Inbox};
 use crate::http::call::App;
 use crate::http::conn::Conn;
@@ -43,7 +44,8 @@ pub fn run(config: Config) -> Result<()> {
         commit_options(&config),
         vec![Box::new(move |changes| noted.note(changes))],
     )?;
-    let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, health_options(&config))?;
+    let (options, check_params) = (health_options(&config), SharedParams::default());
+    let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, options, check_params)?;
     let app = App {
         registry,
         commit: commit.clone(),

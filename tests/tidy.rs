@@ -61,10 +61,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const CRATE_ROOMS: &[(&str, &[&str])] = &[
     ("sled", &["store::table"]),
     ("bincode", &["store::codec"]),
-    ("hyper", &["http", "cluster::peer", "tools"]),
-    ("hyper_util", &["http", "cluster::peer", "tools"]),
-    ("http_body_util", &["http", "cluster::peer", "tools"]),
+    ("hyper", &["http", "cluster::peer", "health::checks::http", "tools"]),
+    ("hyper_util", &["http", "cluster::peer", "health::checks::http", "tools"]),
+    ("http_body_util", &["http", "cluster::peer", "health::checks::http", "tools"]),
     ("axum", &["http"]),
+    ("mysql_async", &["health::checks::mysql"]),
+    ("url", &["health::checks::http"]),
     ("clap", &["main", "config::flags"]),
     ("java_properties", &["config"]),
     ("indicatif", &["node", "tools"]),
@@ -147,7 +149,9 @@ fn the_registry_and_the_nouns_do_no_io_and_read_no_clock() {
     let mut faults = Vec::new();
     for source in sources("src") {
         let pure = ["registry", "model", "wire"].iter().any(|room| source.is_in(room));
-        let wheel = source.is_in("health::wheel");
+        let wheel = ["health::wheel", "health::checks::schedule", "health::checks::verdict"]
+            .iter()
+            .any(|module| source.is_in(module));
         if !pure && !wheel {
             continue;
         }
@@ -168,7 +172,7 @@ fn the_registry_and_the_nouns_do_no_io_and_read_no_clock() {
         }
     }
     judge(
-        "The registry, model, wire and the health wheel are pure: pass the time in as a parameter; leave files, sockets and waiting to \
+        "The registry, model, wire, the health wheel and the schedule of checks are pure: pass the time in as a parameter; leave files, sockets and waiting to \
          their callers.",
         &faults,
     );

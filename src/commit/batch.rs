@@ -27,6 +27,7 @@ pub(super) struct Batch {
     /// For every row: does it renew the time of the last beat.
     renew: Vec<bool>,
     ensured: Vec<ServiceKey>,
+    told: Vec<InstanceKey>,
     entries: Vec<Entry>,
     touched: HashSet<InstanceKey>,
     touched_services: HashSet<ServiceKey>,
@@ -39,7 +40,9 @@ fn reads(command: &Command) -> (&ServiceKey, Option<&InstanceKey>) {
     match command {
         Command::Register(key, instance) if !instance.wants_number_id() && key.ephemeral => (&key.service, Some(key)),
         Command::Deregister(key) | Command::Heal(key) => (&key.service, Some(key)),
-        Command::Fade { key, .. } | Command::Expire { key, .. } => (&key.service, Some(key)),
+        Command::Fade { key, .. } | Command::Expire { key, .. } | Command::CheckedHealth { key, .. } => {
+            (&key.service, Some(key))
+        }
         Command::Register(key, _) | Command::Replace(key, ..) => (&key.service, None),
         Command::Patch(address, _) | Command::SetHealth(address, _) => (&address.service, None),
         Command::ChangeMetadata(key, ..)
@@ -80,6 +83,7 @@ impl Batch {
                             self.renew.push(renew);
                         }
                         Step::Ensure(service) => self.ensured.push(service),
+                        Step::Tell(key) => self.told.push(key),
                     }
                 }
                 resolved.outcome
@@ -124,6 +128,10 @@ impl Batch {
                 let outcome = void.map_or(entry.outcome, |error| Err(error.clone()));
                 replies.push((reply, outcome));
             }
+        }
+        for key in self.told {
+            let found = registry.find_service(&key.service).zip(registry.find(&key));
+            changes.extend(found.map(|(service, slot)| Change::Put { service, slot, new: false }));
         }
         (changes, replies)
     }

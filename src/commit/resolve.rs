@@ -15,6 +15,8 @@ pub(super) enum Step {
     Row { row: Row, renew: bool },
     /// Only in memory: the service exists.
     Ensure(ServiceKey),
+    /// Nothing changes, but listeners are told of the instance.
+    Tell(InstanceKey),
 }
 
 /// What a command comes to.
@@ -55,6 +57,7 @@ pub(super) fn resolve(registry: &Registry, command: &Command) -> Result<Resolved
         Command::Heal(key) => flip(registry, key, true, None),
         Command::Fade { key, last_beat_ms } => flip(registry, key, false, Some(*last_beat_ms)),
         Command::Expire { key, last_beat_ms } => expire(registry, key, *last_beat_ms),
+        Command::CheckedHealth { key, healthy } => checked(registry, key, *healthy),
         Command::CreateService(key, settings) => create_service(registry, key, settings),
         Command::UpdateService(key, settings) => update_service(registry, key, settings),
         Command::DeleteService(key) => delete_service(registry, key),
@@ -235,6 +238,16 @@ fn flip(registry: &Registry, key: &InstanceKey, healthy: bool, seen_ms: Option<u
         return Ok(Resolved::nothing());
     }
     Resolved::put(key.clone(), Instance { healthy, ..(*before).clone() }, false)
+}
+
+/// What active checks found: told in any case, stored when it is new (`spec/health.md` 2.3).
+fn checked(registry: &Registry, key: &InstanceKey, healthy: bool) -> Result<Resolved> {
+    match registry.find(key) {
+        Some(slot) if slot.with(|known| known.healthy == healthy) => {
+            Ok(Resolved { steps: vec![Step::Tell(key.clone())], outcome: Ok(Outcome::Done) })
+        }
+        _ => flip(registry, key, healthy, None),
+    }
 }
 
 fn expire(registry: &Registry, key: &InstanceKey, seen_ms: u64) -> Result<Resolved> {

@@ -174,6 +174,30 @@ fn a_verdict_on_a_silent_instance_is_void_after_a_beat() {
 }
 
 #[test]
+fn what_checks_found_is_stored_when_it_is_new_and_told_in_any_case() {
+    let world = World::new(Durability::Synced);
+    let key = InstanceKey { ephemeral: false, ..key("g@@checked", "1.1.1.1") };
+    world.run(Command::Register(key.clone(), Instance::default())).unwrap();
+    let told = || world.changes.load(Ordering::Relaxed);
+    let found = |healthy| {
+        let before = told();
+        world.run(Command::CheckedHealth { key: key.clone(), healthy }).unwrap();
+        // Listeners hear of it after the answer; the next command waits for them.
+        world.run(Command::CleanService(ServiceKey::new("public", "g@@none"))).unwrap();
+        (told() - before, world.registry.find(&key).unwrap().instance().healthy)
+    };
+    assert_eq!(found(true), (1, true));
+    assert_eq!(found(false), (1, false));
+    assert_eq!(found(false), (1, false));
+    world.run(Command::Deregister(key.clone())).unwrap();
+    let before = told();
+    world.run(Command::CheckedHealth { key: key.clone(), healthy: true }).unwrap();
+    world.run(Command::CleanService(ServiceKey::new("public", "g@@none"))).unwrap();
+    assert!(told() == before && world.registry.find(&key).is_none(), "an instance that is gone stays away");
+    world.stop();
+}
+
+#[test]
 fn a_deleted_service_takes_its_instances_and_clusters_with_it() {
     let world = World::new(Durability::Written);
     let service = ServiceKey::new("public", "g@@s");

@@ -3,7 +3,9 @@
 //! A beat stores one number in the instance's slot. A timing wheel looks at each ephemeral instance when its limit
 //! could have passed, asks how long the last beat is ago, and either comes back later or posts a command (unhealthy,
 //! removed) to `commit`. Time is the awake time of this process ([`AwakeClock`]), advanced here in short steps.
+//! Persistent instances don't beat: [`checks`] asks them.
 
+pub mod checks;
 pub mod expiry;
 pub mod sweep;
 pub mod wheel;
@@ -19,6 +21,8 @@ use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::model::clock::AwakeClock;
 use crate::registry::{Change, Registry, Service, Slot};
+use checks::Checks;
+use checks::params::SharedParams;
 use expiry::Expiry;
 use sweep::Sweep;
 
@@ -36,9 +40,16 @@ pub struct Options {
     pub clean_empty: Option<(u64, u64)>,
 }
 
-/// Instances that came or changed, on their way to the wheel. At most as many wait as were written within a tick.
+/// Instances on their way: ephemeral ones that came or changed, to the wheel; persistent ones that came, to the checks. At
+/// most as many wait as were written within a tick.
 #[derive(Clone, Default)]
-pub struct Inbox(Arc<Mutex<Vec<Placed>>>);
+pub struct Inbox(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    ephemeral: Vec<Placed>,
+    persistent: Vec<Placed>,
+}
 
 /// An instance and where it is.
 type Placed = (Arc<Service>, Arc<Slot>);
@@ -48,28 +59,34 @@ impl Inbox {
     pub fn note(&self, changes: &[Change]) {
         let mut waiting = self.0.lock();
         for change in changes {
-            if let Change::Put { service, slot, .. } = change
-                && slot.is_ephemeral()
-            {
-                waiting.push((service.clone(), slot.clone()));
+            let Change::Put { service, slot, new } = change else { continue };
+            if slot.is_ephemeral() {
+                waiting.ephemeral.push((service.clone(), slot.clone()));
+            } else if *new {
+                waiting.persistent.push((service.clone(), slot.clone()));
             }
         }
     }
 
-    fn take(&self) -> Vec<Placed> {
-        std::mem::take(&mut *self.0.lock())
+    fn take_ephemeral(&self) -> Vec<Placed> {
+        std::mem::take(&mut self.0.lock().ephemeral)
+    }
+
+    fn take_persistent(&self) -> Vec<Placed> {
+        std::mem::take(&mut self.0.lock().persistent)
     }
 }
 
-/// The running thread.
+/// The running threads.
 pub struct Health {
     stop: Arc<AtomicBool>,
     paused_ms: Arc<AtomicU64>,
     thread: JoinHandle<()>,
+    checks: Checks,
 }
 
 impl Health {
-    /// Starts judging. `inbox` must have been told of every restored instance.
+    /// Starts judging, and checking as `check_params` say at any time. `inbox` must have been told of every restored instance.
     ///
     /// # Errors
     /// [`Error::Setup`] when there can be no thread.
@@ -79,7 +96,9 @@ impl Health {
         clock: AwakeClock,
         inbox: Inbox,
         options: Options,
+        check_params: SharedParams,
     ) -> Result<Self> {
+        let checks = Checks::start(commit.clone(), clock.clone(), inbox.clone(), check_params)?;
         let stop = Arc::new(AtomicBool::new(false));
         let paused_ms = Arc::new(AtomicU64::new(0));
         let mut judge = Judge {
@@ -94,7 +113,7 @@ impl Health {
         let stopping = stop.clone();
         let thread = std::thread::Builder::new().name("health".into()).spawn(move || judge.run(&stopping));
         let thread = thread.map_err(|e| Error::Setup(format!("no thread for health: {e}")))?;
-        Ok(Self { stop, paused_ms, thread })
+        Ok(Self { stop, paused_ms, thread, checks })
     }
 
     /// How long the process was stopped or starved since the start, in ms.
@@ -102,8 +121,9 @@ impl Health {
         self.paused_ms.load(Ordering::Relaxed)
     }
 
-    /// Ends the thread and waits for it.
+    /// Ends the threads and waits for them.
     pub fn stop(self) {
+        self.checks.stop();
         self.stop.store(true, Ordering::Relaxed);
         if self.thread.join().is_err() {
             tracing::error!("the health thread had panicked");
@@ -145,7 +165,7 @@ impl Judge {
 
     fn tick(&mut self) {
         let now_ms = self.clock.now_ms();
-        for (service, slot) in self.inbox.take() {
+        for (service, slot) in self.inbox.take_ephemeral() {
             self.expiry.watch(service, slot, now_ms);
         }
         for command in self.expiry.tick(now_ms) {

@@ -36,6 +36,13 @@ pub enum Command {
         /// Awake time of the last beat that was seen.
         last_beat_ms: u64,
     },
+    /// Active checks found a persistent instance to be that healthy. Subscribers are told even if it was so already.
+    CheckedHealth {
+        /// The checked instance.
+        key: InstanceKey,
+        /// What was found.
+        healthy: bool,
+    },
     /// Makes a service that must not exist.
     CreateService(ServiceKey, ServiceSettings),
     /// Replaces the settings of a service that must exist.
@@ -49,10 +56,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it comes from judging beats. Nobody waits for such a command, and it takes effect in memory even
+    /// Whether it comes from judging beats or from checks. Nobody waits for such a command, and it takes effect in memory even
     /// while the store refuses writes: the store is healed from memory.
     pub fn is_by_health(&self) -> bool {
-        matches!(self, Command::Heal(_) | Command::Fade { .. } | Command::Expire { .. })
+        matches!(self, Command::Heal(_) | Command::Fade { .. } | Command::Expire { .. } | Command::CheckedHealth { .. })
     }
 }
 

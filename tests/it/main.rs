@@ -9,6 +9,7 @@
     reason = "all of it is test code; clippy.toml only knows functions marked as tests"
 )]
 
+mod checks;
 mod client;
 mod compare;
 mod conformance;
