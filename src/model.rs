@@ -227,6 +227,10 @@ pub struct ServiceSettings {
     pub selector: Selector,
 }
 
+/// Stands for the password of a checker in answers. A cluster that is changed with it as the password keeps the one it
+/// has (a fix of the reference, which shows passwords to everybody).
+pub const MASKED_PASSWORD: &str = "******";
+
 /// How persistent instances of a cluster are checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HealthChecker {

@@ -5,8 +5,10 @@
 
 pub mod agent;
 pub mod beat;
+pub mod catalog;
 pub mod checker;
 pub mod checksum;
+pub mod filter;
 pub mod instance;
 pub mod json;
 pub mod list;
@@ -14,4 +16,5 @@ pub mod metadata;
 pub mod number;
 mod object;
 pub mod selector;
+pub mod service;
 pub mod statuses;

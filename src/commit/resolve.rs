@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::model::HealthChecker;
 use crate::model::command::{Address, Command, MetadataChange, Outcome, Patch, Scope};
+use crate::model::{HealthChecker, MASKED_PASSWORD};
 use crate::model::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, Row, ServiceKey, ServiceSettings};
 use crate::registry::{Registry, Service, is_cluster_name, is_service_name};
 use crate::store::check_size;
@@ -268,10 +268,21 @@ fn create_service(registry: &Registry, key: &ServiceKey, settings: &ServiceSetti
 }
 
 fn update_service(registry: &Registry, key: &ServiceKey, settings: &ServiceSettings) -> Result<Resolved> {
-    if registry.find_service(key).is_none() {
+    let Some(service) = registry.find_service(key) else {
         return Err(Error::Refused(format!("service {} not found!", key.name)));
-    }
-    Resolved::rows(vec![Row::Service(key.clone(), Some(Arc::new(settings.clone())))], false)
+    };
+    let mut rows = vec![Row::Service(key.clone(), Some(Arc::new(settings.clone())))];
+    rows.extend(unstored_clusters(&service));
+    Resolved::rows(rows, false)
+}
+
+/// Rows of the clusters that are in memory only: the reference stores a service with all its clusters.
+fn unstored_clusters(service: &Service) -> impl Iterator<Item = Row> {
+    let missing = service.clusters().into_iter().filter(|cluster| cluster.settings.is_none());
+    missing.map(|cluster| {
+        let key = ClusterKey { service: service.key().clone(), name: cluster.name };
+        Row::Cluster(key, Some(Arc::default()))
+    })
 }
 
 fn removal(service: &Service) -> Result<Resolved> {
@@ -300,13 +311,33 @@ fn update_cluster(registry: &Registry, key: &ClusterKey, settings: &ClusterSetti
     let Some(service) = registry.find_service(&key.service) else {
         return Err(Error::Refused(format!("service not found:{}", key.service.name)));
     };
-    if service.cluster(&key.name).is_none() {
+    let before = service.cluster(&key.name);
+    if before.is_none() {
         check_cluster_name(&key.name)?;
     }
+    let mut settings = settings.clone();
+    unmask(&mut settings.checker, before.and_then(|cluster| cluster.settings).as_deref())?;
     let mut rows = Vec::with_capacity(2);
     if !service.is_stored() {
         rows.push(Row::Service(key.service.clone(), Some(service.settings())));
     }
-    rows.push(Row::Cluster(key.clone(), Some(Arc::new(settings.clone()))));
+    rows.extend(unstored_clusters(&service).filter(|row| !matches!(row, Row::Cluster(other, _) if other == key)));
+    rows.push(Row::Cluster(key.clone(), Some(Arc::new(settings))));
     Resolved::rows(rows, false)
+}
+
+/// Puts the password that is set in place of its mask.
+fn unmask(checker: &mut HealthChecker, before: Option<&ClusterSettings>) -> Result<()> {
+    let HealthChecker::Mysql { pwd, .. } = checker else { return Ok(()) };
+    if pwd.as_deref() != Some(MASKED_PASSWORD) {
+        return Ok(());
+    }
+    match before.map(|settings| &settings.checker) {
+        Some(HealthChecker::Mysql { pwd: Some(known), .. }) => *pwd = Some(known.clone()),
+        _ => {
+            let text = format!("{MASKED_PASSWORD} stands for the password that is set, and none is");
+            return Err(Error::Input(text));
+        }
+    }
+    Ok(())
 }

@@ -36,6 +36,8 @@ pub struct App {
     pub function_mode: Option<String>,
     /// Largest form body in bytes.
     pub max_body_bytes: usize,
+    /// `ip:port` that this node is a member by. A standalone node is its only member.
+    pub address: String,
     /// The report of the restore, as JSON.
     pub restore_report: bytes::Bytes,
 }
@@ -60,6 +62,8 @@ pub struct Call<'a> {
     pub headers: &'a HeaderMap,
     /// Query and form.
     pub params: Params<'a>,
+    /// As sent, where parameters were looked for in it or the route takes it whole; else empty.
+    pub body: &'a [u8],
 }
 
 /// What a handler wants to happen next.

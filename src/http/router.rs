@@ -13,7 +13,7 @@ use super::body::{self, BodyError};
 use super::call::{App, Call, Handler, Step, Then};
 use super::conn::Conn;
 use super::console;
-use super::ns::{cluster, health, instance, legacy, operator, service};
+use super::ns::{catalog, cluster, health, instance, legacy, operator, service};
 use super::params::{BodyParams, Params};
 use super::path::{self, Path};
 use super::reply::Reply;
@@ -59,7 +59,19 @@ pub const ROUTES: &[Route] = &[
     Route(PUT, "/v1/ns/health/instance", health::set),
     Route(GET, "/v1/ns/health/server", health::server),
     Route(POST, "/v1/ns/service", service::create),
+    Route(DELETE, "/v1/ns/service", service::delete),
+    Route(PUT, "/v1/ns/service", service::update),
+    Route(GET, "/v1/ns/service", service::detail),
+    Route(GET, "/v1/ns/service/list", service::list),
+    Route(GET, "/v1/ns/service/names", service::names),
+    Route(GET, "/v1/ns/service/subscribers", service::subscribers),
+    Route(PUT, "/v1/ns/service/checksum", service::checksum),
+    Route(POST, "/v1/ns/service/status", service::status),
     Route(PUT, "/v1/ns/cluster", cluster::update),
+    Route(GET, "/v1/ns/catalog/service", catalog::service),
+    Route(GET, "/v1/ns/catalog/instances", catalog::instances),
+    Route(GET, "/v1/ns/catalog/services", catalog::services),
+    Route(GET, "/v1/ns/catalog/rt/service", catalog::response_times),
     Route(GET, "/v1/ns/operator/metrics", operator::metrics),
     Route(GET, "/v1/ns/ops/metrics", operator::metrics),
     Route(GET, "/v1/ns/operator/restore", operator::restore),
@@ -67,6 +79,9 @@ pub const ROUTES: &[Route] = &[
     Route(GET, "/v1/console/health/readiness", console::readiness),
     Route(GET, "/v1/console/server/state", console::state),
 ];
+
+/// Paths whose handlers read the body themselves, whatever its content type.
+const WHOLE_BODY: &[&str] = &["/v1/ns/service/status"];
 
 type Methods = Vec<(&'static Method, Handler)>;
 
@@ -92,18 +107,19 @@ impl Router {
         let sent_path = head.uri.path();
         let reply = match self.find(&head.method, sent_path) {
             Err(reply) => reply,
-            Ok(handler) => {
+            Ok((handler, whole_body)) => {
                 let content_type = head.headers.get(CONTENT_TYPE);
                 let body = match BodyParams::of(&head.method, content_type) {
-                    BodyParams::None => Ok(Bytes::new()),
-                    BodyParams::Form | BodyParams::Multipart => body::read(body, self.app.max_body_bytes, conn).await,
+                    BodyParams::None if !whole_body => Ok(Bytes::new()),
+                    _ => body::read(body, self.app.max_body_bytes, conn).await,
                 };
                 match body {
                     Ok(body) => {
                         let step =
                             Params::read(&head.method, head.uri.query(), content_type, &body).and_then(|params| {
                                 let (method, headers) = (&head.method, &head.headers);
-                                handler(&Call { app: &self.app, method, path: sent_path, headers, params })
+                                let app = &self.app;
+                                handler(&Call { app, method, path: sent_path, headers, params, body: &body })
                             });
                         self.finish(step).await
                     }
@@ -116,7 +132,8 @@ impl Router {
         reply.into_response(&head.method, &head.headers)
     }
 
-    fn find(&self, method: &Method, sent: &str) -> Result<Handler, Reply> {
+    /// The handler, and whether it reads the body itself.
+    fn find(&self, method: &Method, sent: &str) -> Result<(Handler, bool), Reply> {
         let path = match path::resolve(sent, &self.app.context) {
             Path::Inside(path) => path,
             Path::Outside => return Err(Reply::not_found(sent)),
@@ -129,7 +146,7 @@ impl Router {
         // Elsewhere every GET answers a HEAD too.
         let wanted = if *method == Method::HEAD && !naming { &Method::GET } else { method };
         match methods.iter().find(|(known, _)| *known == wanted) {
-            Some((_, handler)) => Ok(*handler),
+            Some((_, handler)) => Ok((*handler, WHOLE_BODY.contains(&path.as_ref()))),
             None if naming => Err(Reply::no_such_api(method, sent)),
             None => Err(Reply::wrong_method(method)),
         }

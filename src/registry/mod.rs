@@ -9,7 +9,7 @@ mod settings;
 mod slot;
 
 pub use lists::{ListKey, View};
-pub use service::{Change, ClusterEntry, Service, is_cluster_name, is_service_name};
+pub use service::{Change, ClusterEntry, Counts, Service, is_cluster_name, is_service_name};
 pub use settings::Settings;
 pub use slot::Slot;
 
@@ -98,6 +98,11 @@ impl Registry {
         let mut all: Vec<_> = self.namespaces.read().values().cloned().collect();
         all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+
+    /// The namespace of that name, if it has or had a service.
+    pub fn namespace(&self, name: &str) -> Option<Arc<Namespace>> {
+        self.namespaces.read().get(name).cloned()
     }
 
     /// All services, in order of namespaces and names.

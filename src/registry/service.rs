@@ -66,6 +66,17 @@ pub struct ClusterEntry {
     pub settings: Option<Arc<ClusterSettings>>,
 }
 
+/// Numbers of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Clusters, with and without instances.
+    pub clusters: usize,
+    /// Instances of both kinds, disabled ones too.
+    pub instances: usize,
+    /// Those of them that are healthy.
+    pub healthy: usize,
+}
+
 struct State {
     /// `None`: defaults, nothing stored.
     settings: Option<Arc<ServiceSettings>>,
@@ -143,6 +154,11 @@ impl Service {
         self.state.read().cluster(name).cloned()
     }
 
+    /// All clusters, in order of creation.
+    pub fn clusters(&self) -> Vec<ClusterEntry> {
+        self.state.read().clusters.clone()
+    }
+
     /// The instance at that address.
     pub fn find(&self, cluster: &str, ip: &str, port: i32, ephemeral: bool) -> Option<Arc<Slot>> {
         self.state.read().find(cluster, ip, port, ephemeral).cloned()
@@ -161,6 +177,18 @@ impl Service {
     /// All instances in no particular order.
     pub fn slots(&self) -> Vec<Arc<Slot>> {
         self.state.read().slots.iter().cloned().collect()
+    }
+
+    /// Whether `test` holds for an instance. Writers wait meanwhile: it must be quick.
+    pub fn any(&self, test: impl FnMut(&Arc<Slot>) -> bool) -> bool {
+        self.state.read().slots.iter().any(test)
+    }
+
+    /// How much it has, all counted in one state.
+    pub fn counts(&self) -> Counts {
+        let state = self.state.read();
+        let healthy = state.slots.iter().filter(|slot| slot.with(|known| known.healthy)).count();
+        Counts { clusters: state.clusters.len(), instances: state.slots.len(), healthy }
     }
 
     /// Its state now, with the instances in a fixed order.

@@ -3,10 +3,7 @@
 use super::json;
 use super::object::{self, Scalar};
 use crate::error::{Error, Result};
-use crate::model::HealthChecker;
-
-/// Stands for a MySQL password in answers. Who changes a cluster and finds it in a parameter should keep the old one.
-pub const MASKED_PASSWORD: &str = "******";
+use crate::model::{HealthChecker, MASKED_PASSWORD};
 
 /// Members that some type of checker has.
 #[derive(Default)]

@@ -32,7 +32,7 @@ pub fn parse(text: &str) -> Result<Selector> {
 }
 
 /// A member as the reference takes it for a text: null is the word, objects and arrays are empty.
-fn text_of(value: &str) -> Option<String> {
+pub(super) fn text_of(value: &str) -> Option<String> {
     if value.starts_with(['{', '[']) {
         return Some(String::new());
     }

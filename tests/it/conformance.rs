@@ -17,11 +17,16 @@ const LATER: &[(&str, &str)] = &[
     ("auth/off-token-ignored", "there are no users yet"),
     ("console/actuator-health", "the actuator is not built yet"),
     ("console/context-root", "the console is not built yet"),
-    ("health/http-check", "active checks are not built yet"),
-    ("health/tcp-check-recovers", "active checks are not built yet"),
-    ("health/tcp-check-refused", "active checks are not built yet"),
     ("list/cache-millis", "telling clients to poll every 10 s without pushing to them would only make them late"),
+    ("service/status", NO_MEMBERS),
+    ("service/subscribers", NO_PUSH),
+    ("service/subscribers-expire", NO_PUSH),
+    ("service/subscribers-fuzzy", NO_PUSH),
+    ("service/subscribers-pages", NO_PUSH),
+    ("service/subscribers-unknown-service", NO_PUSH),
 ];
+const NO_MEMBERS: &str = "asks core/cluster/self for the node's own address";
+const NO_PUSH: &str = "nobody subscribes before there is UDP push";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
@@ -119,4 +124,4 @@ macro_rules! folders {
     };
 }
 
-folders!(auth, beat, console, errors, health, instance, legacy, list, metadata, operator);
+folders!(auth, beat, catalog, console, errors, health, instance, legacy, list, metadata, operator, service);

@@ -3,6 +3,7 @@
 mod list;
 mod metadata;
 
+pub(super) use list::checksum_of;
 pub use list::{list, list_of};
 pub use metadata::{merge_metadata, remove_metadata};
 
@@ -172,7 +173,7 @@ pub fn statuses(call: &Call<'_>) -> Result<Step> {
 }
 
 /// An instance of a view as the shapes want it.
-fn host((slot, instance): &(Arc<Slot>, Arc<Instance>)) -> Host<'_> {
+pub(super) fn host((slot, instance): &(Arc<Slot>, Arc<Instance>)) -> Host<'_> {
     Host { cluster: slot.cluster(), ip: slot.ip(), port: slot.port(), ephemeral: slot.is_ephemeral(), instance }
 }
 

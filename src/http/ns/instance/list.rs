@@ -76,7 +76,7 @@ fn build(app: &App, service: &Service, view: &View, key: &ListKey<'_>, env: &str
         grouped_names: key.grouped_names,
         cache_millis: key.cache_ms,
         last_ref_time_ms: service.ref_ms(view, app.wall_now_ms()) as i64,
-        checksum: &service.checksum(view, || checksum_of(name, view, &all)),
+        checksum: &service.checksum(view, || made_checksum(name, view, &all)),
         clusters: key.clusters,
         env,
         metadata: &view.settings.metadata,
@@ -95,8 +95,14 @@ fn build(app: &App, service: &Service, view: &View, key: &ListKey<'_>, env: &str
     list.full(unhealthy.chain(shown(true))).into()
 }
 
+/// The checksum of the service as it is now.
+pub(in crate::http::ns) fn checksum_of(service: &Service) -> Arc<str> {
+    let view = service.view();
+    service.checksum(&view, || made_checksum(&service.key().name, &view, &view.hold()))
+}
+
 /// The checksum of the whole service, whatever clusters are asked for.
-fn checksum_of(name: &str, view: &View, all: &[Held]) -> String {
+fn made_checksum(name: &str, view: &View, all: &[Held]) -> String {
     let clusters: Vec<_> = view.clusters.iter().map(|(name, settings)| (&**name, &**settings)).collect();
     let hosts: Vec<_> = all.iter().map(host).collect();
     checksum(name, view.settings.protect_threshold, &clusters, &hosts)

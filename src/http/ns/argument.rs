@@ -1,0 +1,46 @@
+//! Parameters that the reference takes as arguments of a method: sent or not sent is what counts, and nothing is
+//! trimmed. Where one is missing or malformed, the answer is another than elsewhere (`spec/service-api.md` 2.1, 4).
+
+use crate::error::{Error, Result};
+use crate::http::call::{Call, Named};
+
+fn missing(name: &str, kind: &str) -> Error {
+    let text = format!("Required request parameter '{name}' for method parameter type {kind} is not present");
+    Error::Refused(text)
+}
+
+fn malformed(name: &str, kind: &str, text: &str) -> Error {
+    Error::Refused(format!("Failed to convert value of type 'String' to '{kind}' for '{name}': \"{text}\""))
+}
+
+/// A text; maybe empty.
+pub(super) fn text<'c>(call: &'c Call<'_>, name: &str) -> Result<&'c str> {
+    call.params.raw(name).ok_or_else(|| missing(name, "String"))
+}
+
+/// A 32-bit integer.
+pub(super) fn integer(call: &Call<'_>, name: &str) -> Result<i32> {
+    let text = call.params.raw(name).ok_or_else(|| missing(name, "int"))?;
+    text.trim().parse().map_err(|_| malformed(name, "int", text))
+}
+
+/// A truth value in one of eight words. `None` when it is not sent.
+pub(super) fn boolean(call: &Call<'_>, name: &str) -> Result<Option<bool>> {
+    let Some(text) = call.params.raw(name) else { return Ok(None) };
+    let is_one_of = |words: [&str; 4]| words.iter().any(|word| text.trim().eq_ignore_ascii_case(word));
+    if is_one_of(["true", "on", "yes", "1"]) {
+        return Ok(Some(true));
+    }
+    if is_one_of(["false", "off", "no", "0"]) { Ok(Some(false)) } else { Err(malformed(name, "boolean", text)) }
+}
+
+/// The service. A name without a character, once sent, is the name of a service that can't exist.
+pub(super) fn service<'c>(call: &'c Call<'_>) -> Result<Named<'c>> {
+    let params = &call.params;
+    if params.given("serviceName").or_else(|| params.given("dom")).is_some() {
+        return call.service_unchecked();
+    }
+    let sent = params.raw("serviceName").or_else(|| params.raw("dom"));
+    let name = sent.ok_or_else(|| missing("serviceName", "String"))?;
+    Ok(Named { namespace: call.namespace(), name: name.into() })
+}
