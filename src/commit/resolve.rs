@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::model::command::{Address, Command, MetadataChange, Outcome, Patch, Scope};
-use crate::model::{HealthChecker, MASKED_PASSWORD};
 use crate::model::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, Row, ServiceKey, ServiceSettings};
+use crate::model::{HealthChecker, MASKED_PASSWORD};
 use crate::registry::{Registry, Service, is_cluster_name, is_service_name};
 use crate::store::check_size;
 
