@@ -10,7 +10,14 @@ use crate::error::{Error, Result};
 
 /// The lock on a data folder, held until dropped; the system drops it with the process.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "open for as long as the lock is held")] File);
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone would leave it to a child process that is just being started and still shares the handle.
+        let _ = self.0.unlock();
+    }
+}
 
 impl Lock {
     /// Takes the lock of `dir`, or says which process has it.
