@@ -214,12 +214,15 @@ fn malformed_paths_and_heads_are_refused() {
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
+/// Method, path with query, headers, status, how the body begins.
+type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)], u16, &'static str);
+
 #[test]
 fn malformed_parameters_get_the_status_of_the_reference() {
     let server = Server::start(&[]);
     let mut client = server.client();
     // 400 or 500 as the reference has it: numbers and names 400, what is out of range or unreadable 500.
-    let cases: &[(&str, &str, &[(&str, &str)], u16, &str)] = &[
+    let cases: &[Case] = &[
         ("POST", "instance", &[("port", "x")], 400, "caused: For input string: \"x\";"),
         ("POST", "instance", &[("port", "99999999999")], 400, "caused: For input string: \"99999999999\";"),
         ("POST", "instance", &[("weight", "heavy")], 400, "caused: For input string: \"heavy\";"),
