@@ -5,6 +5,8 @@
 //! - A half-written or damaged snapshot makes every open fail: half-written ones are removed before, others put out of
 //!   the way after a failed open, which is then tried once more. (Snapshots only save time; the log holds the rows.)
 //! - Any call may panic on damage, and so may the drop: all are caught, the drop also timed.
+//! - A damaged `conf` makes every open fail too, though it holds nothing but sled's own settings, which are always the
+//!   same here: it is put out of the way before, and sled writes another.
 //! - sled repairs what it opens (it zeroes the torn end of its log), so a damaged file is kept as sled left it.
 
 use std::{
@@ -117,14 +119,14 @@ impl Table {
                 Err(error) => tracing::warn!("can't remove the half-written snapshot {}: {error}", path.display()),
             }
         }
+        if has_damaged_config(dir) {
+            tracing::warn!("the file `{CONFIG}` in {} is damaged; a fresh one is written", dir.display());
+            set_aside(&dir.join(CONFIG))?;
+        }
         match attempt(dir, cache_bytes, limit) {
             Err(OpenFault::Damaged(reason)) if snapshots(dir).next().is_some() => {
                 tracing::warn!("{} does not open ({reason}); trying without its snapshot", dir.display());
-                for path in snapshots(dir) {
-                    let name = path.file_name().unwrap_or_default().to_string_lossy();
-                    fs::rename(&path, dir.join(format!("bad-{name}")))
-                        .map_err(|error| OpenFault::Surroundings(format!("{}: {error}", path.display())))?;
-                }
+                snapshots(dir).try_for_each(|path| set_aside(&path))?;
                 attempt(dir, cache_bytes, limit)
             }
             other => other,
@@ -307,6 +309,21 @@ fn snapshots(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
         .filter_map(Result::ok)
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(SNAPSHOT))
         .map(|entry| entry.path())
+}
+
+/// Whether sled's settings don't match the checksum in their last four bytes. (What is too short for one sled itself
+/// writes anew.)
+fn has_damaged_config(dir: &Path) -> bool {
+    let bytes = fs::read(dir.join(CONFIG)).unwrap_or_default();
+    let parts = bytes.split_last_chunk::<4>();
+    parts.is_some_and(|(body, checksum)| crc32fast::hash(body) != u32::from_le_bytes(*checksum))
+}
+
+/// Keeps a file of a generation under a name that sled doesn't look at.
+fn set_aside(path: &Path) -> Result<(), OpenFault> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    fs::rename(path, path.with_file_name(format!("bad-{name}")))
+        .map_err(|error| OpenFault::Surroundings(format!("{}: {error}", path.display())))
 }
 
 fn flat<T>(result: Result<sled::Result<T>, String>) -> Result<T, String> {

@@ -238,3 +238,63 @@ fn a_damaged_store_is_reported_and_never_served_as_whole() {
         tally.slowest.as_millis()
     ));
 }
+
+/// A file next to the log of a store with a snapshot, in bad state `change`.
+fn spoil(data: &Path, name: &str, change: u64, dice: &mut Dice) {
+    let store = data.join(fs::read_to_string(data.join("CURRENT")).expect("a name").trim());
+    let snapshots = fs::read_dir(&store).expect("a store").filter_map(|entry| Some(entry.ok()?.path()));
+    let snapshot = snapshots.filter(|path| path.to_string_lossy().contains("snap.")).max().expect("a snapshot");
+    let path = match name {
+        "snap" => snapshot,
+        "generating" => store.join("snap.0000000000ABCDEF.generating"),
+        "conf" => store.join(name),
+        _ => data.join(name),
+    };
+    let before = fs::read(&path).unwrap_or_else(|_| vec![1; 1_000]);
+    match change {
+        REMOVED => fs::remove_file(&path),
+        EMPTY => fs::write(&path, b""),
+        CUT => fs::write(&path, &before[..before.len() / 2]),
+        _ => fs::write(&path, before.iter().map(|_| dice.next() as u8).collect::<Vec<_>>()),
+    }
+    .expect("a spoilt file");
+}
+
+const REMOVED: u64 = 0;
+const EMPTY: u64 = 1;
+const CUT: u64 = 2;
+const NOISE: u64 = 3;
+
+/// Files that hold no rows: everything is there afterwards.
+#[test]
+fn what_only_saves_time_or_can_be_written_anew_costs_nothing() {
+    let mut dice = Dice::seeded(1);
+    let wanted: Vec<_> = (0..PEOPLE.services).map(|number| PEOPLE.wanted(number)).collect();
+    let mut server = Server::start(&[]);
+    PEOPLE.register(&server);
+    server.kill9();
+    server.restart();
+    server.kill9();
+    let base = keep("killed with a snapshot", &server, &wanted);
+    for (name, changes, told) in [
+        ("conf", &[REMOVED, EMPTY, CUT, NOISE][..], false),
+        ("snap", &[REMOVED, EMPTY, CUT, NOISE], false),
+        ("generating", &[NOISE], false),
+        // Without these a loss could go unseen, or an old store be taken for the present one.
+        ("CURRENT", &[REMOVED, NOISE], true),
+        ("sidecar", &[REMOVED, NOISE], true),
+    ] {
+        for change in changes {
+            let mut server = Server::stopped(&[], |home| {
+                copy(base.folder.path(), &home.join("data"));
+                spoil(&home.join("data"), name, *change, &mut dice);
+            });
+            server.spawn();
+            server.wait_ready().unwrap_or_else(|reason| panic!("{name}, change {change}: {reason}"));
+            let report = server.restore_report();
+            assert_eq!(compare(&server, &base), (0, 0), "{name}, change {change}: {report}");
+            assert_eq!(!report["damage"].is_null(), told, "{name}, change {change}: {report}");
+            assert!(report["moved_aside"].is_null(), "{name}, change {change}: {report}");
+        }
+    }
+}

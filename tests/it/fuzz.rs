@@ -214,7 +214,7 @@ fn malformed_paths_and_heads_are_refused() {
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
-/// Method, path with query, headers, status, how the body begins.
+/// Method, path, parameters that differ from good ones, status, and how the answer begins.
 type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)], u16, &'static str);
 
 #[test]
