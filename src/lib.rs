@@ -23,6 +23,7 @@
 //! | [`store`] | the state on disk: open, recover, append; the only room that knows sled and bincode |
 //! | [`commit`] | the write path, the only place that knows the order |
 //! | [`health`] | beats and their absence: timing wheel, expiry, empty services |
+//! | [`cluster`] | who the members are; so far this server alone |
 //! | [`wire`] | Nacos' shapes as text, from and to the model |
 //! | [`http`] | the API: one table of routes, handlers, the one place that picks a status |
 //! | [`config`] | flags > environment > file > default; the only reader of `conf/` |
@@ -38,6 +39,7 @@
 //! - Damaged data are never deleted, and never go unreported.
 //! - `tests/tidy.rs` checks who may import whom, and the size of files and functions.
 
+pub mod cluster;
 pub mod commit;
 pub mod config;
 pub mod error;

@@ -4,7 +4,9 @@
 
 pub mod clock;
 pub mod command;
+pub mod member;
 pub mod settings;
+pub mod status;
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Composition: builds the rooms in the order of the design (store -> registry -> health -> bind), runs them, and
 //! takes them down in the opposite order. The only file that knows all.
 
+mod address;
 mod listener;
 mod restore;
 
@@ -9,16 +10,17 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cluster::members::Members;
 use crate::commit;
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
-use crate::health::checks::params::SharedParams;
 use crate::health::{self, Health, Inbox};
 use crate::http::call::App;
 use crate::http::conn::Conn;
 use crate::http::router::Router;
 use crate::http::server::{Limits, Server};
 use crate::model::clock::AwakeClock;
+use crate::model::member::Member;
 use crate::registry::Registry;
 use crate::store;
 
@@ -32,6 +34,8 @@ const DRAIN_MS: u64 = 5_000;
 pub fn run(config: Config) -> Result<()> {
     let socket = listener::bind(config.bind, config.port)?;
     listener::make_room(config.http.max_connections);
+    let port = listener::port(&socket).unwrap_or(config.port);
+    let own = Member::new(&address::own_host(config.ip.as_deref(), config.bind), port);
     let clock = AwakeClock::starting_at(1);
     let inbox = Inbox::default();
     let registry = Arc::new(Registry::default());
@@ -44,14 +48,14 @@ pub fn run(config: Config) -> Result<()> {
         commit_options(&config),
         vec![Box::new(move |changes| noted.note(changes))],
     )?;
-    let (options, check_params) = (health_options(&config), SharedParams::default());
-    let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, options, check_params)?;
+    let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, health_options(&config))?;
     let app = App {
         registry,
         commit: commit.clone(),
         clock,
         context: config.context_path.clone(),
-        port: config.port,
+        members: Members::alone(own),
+        port,
         function_mode: function_mode(&config),
         max_body_bytes: config.http.max_body_bytes,
         address: own_address(&config),

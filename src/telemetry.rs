@@ -3,17 +3,19 @@
 //! Text lines stay one line each whatever a client sends: control characters in messages and values are escaped.
 
 pub mod host;
+pub mod levels;
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
 
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::error::{Error, Result};
+use levels::Levels;
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +39,10 @@ impl Style {
 /// Starts logging to standard error for the whole process. `directives` are those of `RUST_LOG`, such as
 /// `info,nacre::store=debug`; see [`directives`]. Fails when they can't be understood and when called twice.
 pub fn start(directives: &str, style: Style) -> Result<()> {
-    tracing::subscriber::set_global_default(subscriber(directives, style, io::stderr)?)
+    let (subscriber, levels) = subscriber(directives, style, io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber)
         .map_err(|_| Error::Setup("logging is started already".to_owned()))?;
+    levels.install();
     Ok(())
 }
 
@@ -50,8 +54,11 @@ pub fn directives(level: &str) -> String {
     }
 }
 
-/// What [`start`] installs, writing to `writer`.
-pub fn subscriber<W>(directives: &str, style: Style, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>>
+/// Takes log lines.
+type Logging = Box<dyn Subscriber + Send + Sync>;
+
+/// What [`start`] installs, writing to `writer`, and the levels that can be changed later.
+pub fn subscriber<W>(directives: &str, style: Style, writer: W) -> Result<(Logging, Levels)>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -60,8 +67,9 @@ where
         Error::Setup(format!("RUST_LOG={directives}: must be such as info or info,nacre::store=debug ({fault})"))
     })?;
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
-    Ok(match style {
+    let logging: Logging = match style {
         Style::Json => Box::new(registry.with(layer.json().flatten_event(true))),
         Style::Text { colours } => {
             let fields = debug_fn(|out: &mut Writer<'_>, field, value| {
@@ -72,7 +80,8 @@ where
             });
             Box::new(registry.with(layer.with_ansi(colours).fmt_fields(fields.delimited(" "))))
         }
-    })
+    };
+    Ok((logging, Levels::new(directives, handle)))
 }
 
 /// A value whose display form is the debug form of another.
@@ -115,6 +124,8 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
+    use tracing_subscriber::filter::LevelFilter;
+
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -132,7 +143,7 @@ mod tests {
     fn logged(directives: &str, style: Style, log: impl FnOnce()) -> String {
         let lines = Lines::default();
         let into = lines.clone();
-        let subscriber = subscriber(directives, style, move || into.clone()).unwrap();
+        let (subscriber, _levels) = subscriber(directives, style, move || into.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, log);
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -177,6 +188,31 @@ mod tests {
         assert!(lines.contains("ours") && lines.contains("serious") && !lines.contains("theirs"), "{lines}");
         assert!(!logged(&directives("info"), TEXT, log).contains("ours"));
         assert_eq!(logged(&directives("off"), TEXT, log), "");
+    }
+
+    #[test]
+    fn levels_change_while_logging_and_the_longest_target_counts() {
+        let lines = Lines::default();
+        let into = lines.clone();
+        let (subscriber, levels) = subscriber(&directives("info"), TEXT, move || into.clone()).unwrap();
+        let logged = || {
+            tracing::debug!(target: "nacre::push::udp", "pushed");
+            tracing::info!(target: "nacre::http", "served");
+            tracing::debug!(target: "nacre::http", "detail");
+            let bytes = std::mem::take(&mut *lines.0.lock().unwrap());
+            let text = String::from_utf8(bytes).unwrap();
+            ["pushed", "served", "detail"].map(|word| text.contains(word))
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            assert_eq!(logged(), [false, true, false]);
+            levels.set(&["nacre::push"], LevelFilter::DEBUG).unwrap();
+            assert_eq!(logged(), [true, true, false]);
+            levels.set(&["nacre"], LevelFilter::OFF).unwrap();
+            assert_eq!(logged(), [true, false, false]);
+            levels.set(&["nacre"], LevelFilter::TRACE).unwrap();
+            levels.set(&["nacre::push"], LevelFilter::OFF).unwrap();
+            assert_eq!(logged(), [false, true, true]);
+        });
     }
 
     #[test]

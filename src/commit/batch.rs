@@ -1,12 +1,14 @@
 //! What is committed together.
 
 use std::collections::HashSet;
+use std::mem::{Discriminant, discriminant};
 
 use tokio::sync::oneshot;
 
 use super::resolve::{Resolved, Step};
 use crate::error::{Error, Result};
 use crate::model::command::{Command, Outcome};
+use crate::model::settings::Switches;
 use crate::model::{InstanceKey, Row, ServiceKey};
 use crate::registry::{Change, Registry};
 use crate::store::Store;
@@ -33,11 +35,21 @@ pub(super) struct Batch {
     touched_services: HashSet<ServiceKey>,
     /// Services that a command of this batch looked at as a whole.
     whole: HashSet<ServiceKey>,
+    /// Kinds of commands for the whole node: each reads all that its kind writes.
+    node_wide: HashSet<Discriminant<Command>>,
+    overridden: Option<Box<Switches>>,
 }
 
-/// What a command reads and may write: one instance of a service, or the service as a whole.
-fn reads(command: &Command) -> (&ServiceKey, Option<&InstanceKey>) {
-    match command {
+/// What a command reads and may write.
+enum Reach<'a> {
+    /// One instance of a service, or the service as a whole.
+    Service(&'a ServiceKey, Option<&'a InstanceKey>),
+    /// All that commands of its kind write.
+    Node(Discriminant<Command>),
+}
+
+fn reach(command: &Command) -> Reach<'_> {
+    let (service, key) = match command {
         Command::Register(key, instance) if !instance.wants_number_id() && key.ephemeral => (&key.service, Some(key)),
         Command::Deregister(key) | Command::Heal(key) => (&key.service, Some(key)),
         Command::Fade { key, .. } | Command::Expire { key, .. } | Command::CheckedHealth { key, .. } => {
@@ -51,7 +63,9 @@ fn reads(command: &Command) -> (&ServiceKey, Option<&InstanceKey>) {
         | Command::DeleteService(key)
         | Command::CleanService(key) => (key, None),
         Command::UpdateCluster(key, _) => (&key.service, None),
-    }
+        Command::Switch(_) | Command::Label(_) => return Reach::Node(discriminant(command)),
+    };
+    Reach::Service(service, key)
 }
 
 impl Batch {
@@ -60,19 +74,26 @@ impl Batch {
         if self.entries.is_empty() {
             return false;
         }
-        match reads(command) {
-            (service, Some(key)) => self.whole.contains(service) || self.touched.contains(key),
-            (service, None) => self.touched_services.contains(service),
+        match reach(command) {
+            Reach::Service(service, Some(key)) => self.whole.contains(service) || self.touched.contains(key),
+            Reach::Service(service, None) => self.touched_services.contains(service),
+            Reach::Node(kind) => self.node_wide.contains(&kind),
         }
     }
 
     pub(super) fn push(&mut self, command: Command, reply: Option<Reply>, resolved: Result<Resolved>) {
-        let (service, key) = reads(&command);
-        self.touched_services.insert(service.clone());
-        match key {
-            Some(key) => self.touched.insert(key.clone()),
-            None => self.whole.insert(service.clone()),
-        };
+        match reach(&command) {
+            Reach::Service(service, key) => {
+                self.touched_services.insert(service.clone());
+                match key {
+                    Some(key) => self.touched.insert(key.clone()),
+                    None => self.whole.insert(service.clone()),
+                };
+            }
+            Reach::Node(kind) => {
+                self.node_wide.insert(kind);
+            }
+        }
         let start = self.rows.len();
         let outcome = match resolved {
             Ok(resolved) => {
@@ -84,6 +105,7 @@ impl Batch {
                         }
                         Step::Ensure(service) => self.ensured.push(service),
                         Step::Tell(key) => self.told.push(key),
+                        Step::Override(switches) => self.overridden = Some(switches),
                     }
                 }
                 resolved.outcome
@@ -115,6 +137,9 @@ impl Batch {
         let mut rows = self.rows.into_iter().zip(self.renew);
         for service in &self.ensured {
             registry.ensure_service(service);
+        }
+        if let Some(switches) = self.overridden {
+            registry.settings().override_switches(*switches);
         }
         for entry in self.entries {
             let count = entry.steps.len();

@@ -1,9 +1,13 @@
 //! From a command to rows, against the registry as it is.
 
+mod label;
+mod switch;
+
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::model::command::{Address, Command, MetadataChange, Outcome, Patch, Scope};
+use crate::model::settings::Switches;
 use crate::model::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, Row, ServiceKey, ServiceSettings};
 use crate::model::{HealthChecker, MASKED_PASSWORD};
 use crate::registry::{Registry, Service, is_cluster_name, is_service_name};
@@ -17,6 +21,8 @@ pub(super) enum Step {
     Ensure(ServiceKey),
     /// Nothing changes, but listeners are told of the instance.
     Tell(InstanceKey),
+    /// Only in memory: these switches are in force.
+    Override(Box<Switches>),
 }
 
 /// What a command comes to.
@@ -63,6 +69,8 @@ pub(super) fn resolve(registry: &Registry, command: &Command) -> Result<Resolved
         Command::DeleteService(key) => delete_service(registry, key),
         Command::CleanService(key) => clean_service(registry, key),
         Command::UpdateCluster(key, settings) => update_cluster(registry, key, settings),
+        Command::Switch(change) => switch::change(registry, change),
+        Command::Label(change) => label::change(registry, change),
     }
 }
 

@@ -78,8 +78,9 @@ impl Expiry {
         self.wheel.insert(deadline_ms, (service, slot));
     }
 
-    /// What the silence until `now_ms` leads to.
-    pub fn tick(&mut self, now_ms: u64) -> Vec<Command> {
+    /// What the silence until `now_ms` leads to. Unless `enabled` (the switch `healthCheckEnabled`) it leads to nothing
+    /// for now: whoever is silent is looked at again and again.
+    pub fn tick(&mut self, now_ms: u64, enabled: bool) -> Vec<Command> {
         let mut commands = Vec::new();
         for (deadline, (service, slot)) in self.wheel.tick(now_ms) {
             // A look planned anew since then has taken the place of this one.
@@ -89,6 +90,7 @@ impl Expiry {
             let (key, last_beat_ms) = (|| slot.key(service.key()), slot.last_beat_ms());
             let next = match judge(&slot, now_ms, self.remove) {
                 Verdict::Wait(at) => at,
+                Verdict::Fade | Verdict::Remove if !enabled => now_ms + AGAIN_MS,
                 Verdict::Fade => {
                     commands.push(Command::Fade { key: key(), last_beat_ms });
                     now_ms + AGAIN_MS.min(slot.with(|i| i.delete_timeout_ms()).max(TICK_MS))

@@ -20,9 +20,10 @@ use parking_lot::Mutex;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::model::clock::AwakeClock;
+use crate::model::settings::Switches;
 use crate::registry::{Change, Registry, Service, Slot};
 use checks::Checks;
-use checks::params::SharedParams;
+use checks::params::{CheckParams, SharedParams};
 use expiry::Expiry;
 use sweep::Sweep;
 
@@ -86,7 +87,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// Starts judging, and checking as `check_params` say at any time. `inbox` must have been told of every restored instance.
+    /// Starts judging and checking, as the switches say at any time. `inbox` must have been told of every restored
+    /// instance.
     ///
     /// # Errors
     /// [`Error::Setup`] when there can be no thread.
@@ -96,9 +98,9 @@ impl Health {
         clock: AwakeClock,
         inbox: Inbox,
         options: Options,
-        check_params: SharedParams,
     ) -> Result<Self> {
-        let checks = Checks::start(commit.clone(), clock.clone(), inbox.clone(), check_params)?;
+        let check_params = SharedParams::default();
+        let checks = Checks::start(commit.clone(), clock.clone(), inbox.clone(), check_params.clone())?;
         let stop = Arc::new(AtomicBool::new(false));
         let paused_ms = Arc::new(AtomicU64::new(0));
         let mut judge = Judge {
@@ -108,6 +110,8 @@ impl Health {
             commit,
             clock,
             inbox,
+            switches: Arc::default(),
+            check_params,
             paused_ms: paused_ms.clone(),
         };
         let stopping = stop.clone();
@@ -138,6 +142,9 @@ struct Judge {
     inbox: Inbox,
     expiry: Expiry,
     sweep: Option<Sweep>,
+    /// Those that were in force at the last look.
+    switches: Arc<Switches>,
+    check_params: SharedParams,
     paused_ms: Arc<AtomicU64>,
 }
 
@@ -163,12 +170,21 @@ impl Judge {
         self.clock.advance(step);
     }
 
+    fn look_at_switches(&mut self) {
+        let switches = self.registry.settings().switches();
+        if !Arc::ptr_eq(&switches, &self.switches) {
+            self.check_params.set(CheckParams::from(&*switches));
+            self.switches = switches;
+        }
+    }
+
     fn tick(&mut self) {
         let now_ms = self.clock.now_ms();
         for (service, slot) in self.inbox.take_ephemeral() {
             self.expiry.watch(service, slot, now_ms);
         }
-        for command in self.expiry.tick(now_ms) {
+        self.look_at_switches();
+        for command in self.expiry.tick(now_ms, self.switches.health_check_enabled) {
             // A full queue is no loss: the wheel looks at the instance again.
             if self.commit.post(command).is_err() {
                 tracing::debug!("the commit queue is full; an expiry has to wait");

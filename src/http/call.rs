@@ -9,10 +9,13 @@ use hyper::header::{HeaderMap, HeaderName, USER_AGENT};
 
 use super::params::Params;
 use super::reply::Reply;
+use crate::cluster::members::Members;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::model::clock::AwakeClock;
 use crate::model::command::Command;
+use crate::model::settings::Switches;
+use crate::model::status::ServerStatus;
 use crate::model::{DEFAULT_CLUSTER, DEFAULT_GROUP, DEFAULT_NAMESPACE, GROUP_SEPARATOR, ServiceKey};
 use crate::registry::{Registry, Service};
 use crate::wire::agent::Agent;
@@ -30,6 +33,8 @@ pub struct App {
     pub clock: AwakeClock,
     /// Prefix of all paths, such as `/nacos`; may be empty.
     pub context: String,
+    /// Who belongs to the cluster, this server included.
+    pub members: Members,
     /// The HTTP port, for answers that show it.
     pub port: u16,
     /// `nacos.functionMode`, for answers that show it.
@@ -50,6 +55,12 @@ impl App {
     }
 }
 
+/// The status of the server under these switches (`spec/operator-api.md` 3): what an operator says, else UP. Nobody is
+/// served before the data are back, and while the store is broken reads and beats go on, so there is nothing between.
+pub fn server_status(switches: &Switches) -> ServerStatus {
+    switches.overridden_server_status.as_deref().and_then(ServerStatus::parse).unwrap_or(ServerStatus::Up)
+}
+
 /// A request with its parameters.
 pub struct Call<'a> {
     /// What to work on.
@@ -62,8 +73,10 @@ pub struct Call<'a> {
     pub headers: &'a HeaderMap,
     /// Query and form.
     pub params: Params<'a>,
-    /// As sent, where parameters were looked for in it or the route takes it whole; else empty.
+    /// The body, if the route reads it itself; else what the parameters were read from.
     pub body: &'a [u8],
+    /// The switches in force when the request came.
+    pub switches: &'a Switches,
 }
 
 /// What a handler wants to happen next.
@@ -80,6 +93,8 @@ pub enum Then {
     Answer(Reply),
     /// The list of instances that the command was for.
     Updated,
+    /// `true`, or `false` when what was to be made exists already.
+    Made,
 }
 
 /// What a handler is.
@@ -164,6 +179,28 @@ impl<'a> Call<'a> {
         Ok(Named { namespace: self.namespace(), name })
     }
 
+    /// A parameter that must be there, even empty; as it was given.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is missing.
+    pub fn present(&self, name: &str) -> Result<&str> {
+        self.params.raw(name).ok_or_else(|| missing(name))
+    }
+
+    /// A truth value that may be left out (`spec/operator-api.md`, *boolean*).
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is something else.
+    pub fn boolean(&self, name: &str, default: bool) -> Result<bool> {
+        let Some(text) = self.params.get(name) else { return Ok(default) };
+        let is_one_of = |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+        match (is_one_of(["true", "on", "yes", "1"]), is_one_of(["false", "off", "no", "0"])) {
+            (true, _) => Ok(true),
+            (_, true) => Ok(false),
+            _ => Err(Error::Refused(format!("Invalid boolean value [{text}]"))),
+        }
+    }
+
     /// `clusterName`, or if that is blank `cluster`.
     pub fn cluster(&self) -> &str {
         let given = |name| self.params.given(name);
@@ -212,6 +249,11 @@ impl<'a> Call<'a> {
 
 fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
+}
+
+/// The error of a parameter that is missing where the reference leaves it to its web framework to say so.
+pub fn missing(name: &str) -> Error {
+    Error::Refused(format!("Required request parameter '{name}' for method parameter type String is not present"))
 }
 
 /// The error of a text that should be a number.

@@ -1,4 +1,6 @@
-//! `/v1/console`: probes and the state of the server (`spec/operator-api.md` 6).
+//! `/v1/console`: namespaces, probes and the state of the server (`spec/operator-api.md` 6).
+
+pub mod namespaces;
 
 use super::call::{Call, Step};
 use super::reply::Reply;

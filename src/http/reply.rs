@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use hyper::{Method, Response, StatusCode};
 
 use crate::error::Error;
@@ -10,12 +10,22 @@ use crate::wire::json;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain;charset=UTF-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const HTML: HeaderValue = HeaderValue::from_static("text/html;charset=UTF-8");
+const ACTUATOR: HeaderValue = HeaderValue::from_static("application/vnd.spring-boot.actuator.v3+json");
+/// Every answer carries it, as in the reference.
+const SCRIPTS: HeaderValue = HeaderValue::from_static("script-src 'self'");
 
 /// What the body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
     Json,
+    Html,
+    Actuator,
+    /// Without a label.
+    Bare,
+    /// The body is the place to go to.
+    Redirect,
 }
 
 /// An answer.
@@ -40,6 +50,33 @@ impl Reply {
     /// A JSON text.
     pub fn json(body: impl Into<Bytes>) -> Self {
         Self { status: StatusCode::OK, kind: Kind::Json, body: body.into() }
+    }
+
+    /// A page.
+    pub fn html(body: impl Into<Bytes>) -> Self {
+        Self { status: StatusCode::OK, kind: Kind::Html, body: body.into() }
+    }
+
+    /// JSON with the label that the actuator gives it.
+    pub fn actuator(body: impl Into<Bytes>) -> Self {
+        Self { status: StatusCode::OK, kind: Kind::Actuator, body: body.into() }
+    }
+
+    /// What is asked for is at `place`.
+    pub fn redirect(place: impl Into<Bytes>) -> Self {
+        Self { status: StatusCode::FOUND, kind: Kind::Redirect, body: place.into() }
+    }
+
+    /// A request that an operator wants ended with this status (`spec/instance-api.md` 1, step 1).
+    pub fn limited(status: i32) -> Self {
+        let status = u16::try_from(status).ok().and_then(|code| StatusCode::from_u16(code).ok());
+        Self { status: status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE), kind: Kind::Bare, body: Bytes::new() }
+    }
+
+    /// The server's status doesn't allow the request (`spec/instance-api.md` 1, step 2).
+    pub fn shut(status: &str) -> Self {
+        let body = format!("server is {status}now, please try again later!");
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, kind: Kind::Bare, body: body.into() }
     }
 
     /// The node can't do its work now; a probe asks.
@@ -107,13 +144,32 @@ impl Reply {
     /// text that repeats its input as HTML.
     pub fn into_response(self, method: &Method, headers: &HeaderMap) -> Response<Full<Bytes>> {
         let kind = if self.kind == Kind::Text && wants_json(headers) { Kind::Json } else { self.kind };
-        let body = if *method == Method::HEAD { Bytes::new() } else { self.body };
-        let mut response = Response::new(Full::new(body));
+        let mut response = Response::new(Full::default());
         *response.status_mut() = self.status;
-        let label = if kind == Kind::Json { JSON } else { TEXT };
-        response.headers_mut().insert(CONTENT_TYPE, label);
-        response
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, SCRIPTS);
+        let label = match kind {
+            Kind::Text => TEXT,
+            Kind::Json => JSON,
+            Kind::Html => HTML,
+            Kind::Actuator => ACTUATOR,
+            Kind::Bare => return with_body(response, method, self.body),
+            Kind::Redirect => {
+                // A place that is no header value was not asked for by a browser.
+                HeaderValue::from_maybe_shared(self.body).map(|place| headers.insert(LOCATION, place)).ok();
+                return response;
+            }
+        };
+        headers.insert(CONTENT_TYPE, label);
+        with_body(response, method, self.body)
     }
+}
+
+fn with_body(mut response: Response<Full<Bytes>>, method: &Method, body: Bytes) -> Response<Full<Bytes>> {
+    if *method != Method::HEAD {
+        *response.body_mut() = Full::new(body);
+    }
+    response
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {
@@ -151,6 +207,25 @@ mod tests {
         assert_eq!(label(Some("application/json")), "application/json");
         assert_eq!(label(Some("application/json;q=0.9, text/plain")), "application/json");
         assert_eq!(label(Some("text/html")), "text/plain;charset=UTF-8");
+    }
+
+    #[test]
+    fn what_an_operator_ends_has_no_label() {
+        let response = Reply::limited(429).into_response(&Method::GET, &HeaderMap::new());
+        assert_eq!((response.status().as_u16(), response.headers().get(CONTENT_TYPE)), (429, None));
+        let response = Reply::shut("DOWN").into_response(&Method::GET, &HeaderMap::new());
+        assert_eq!((response.status().as_u16(), response.headers().get(CONTENT_TYPE)), (503, None));
+        assert_eq!(Reply::shut("DOWN").body, "server is DOWNnow, please try again later!");
+    }
+
+    #[test]
+    fn a_redirect_has_a_place_and_nothing_else() {
+        let response = Reply::redirect("http://h/nacos/").into_response(&Method::GET, &HeaderMap::new());
+        assert_eq!(response.status().as_u16(), 302);
+        assert_eq!(response.headers().get(LOCATION).unwrap(), "http://h/nacos/");
+        assert_eq!(response.headers().get(CONTENT_TYPE), None);
+        let forged = Reply::redirect("http://h\r\nX: y/").into_response(&Method::GET, &HeaderMap::new());
+        assert!(forged.headers().get(LOCATION).is_none());
     }
 
     #[test]

@@ -1,5 +1,11 @@
 //! What is asked of the registry. Only `commit` carries these out.
 
+mod label;
+mod switch;
+
+pub use label::{LabelChange, LabelText};
+pub use switch::{PushLanguage, Switch, SwitchChange};
+
 use std::sync::Arc;
 
 use super::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, ServiceKey, ServiceSettings};
@@ -53,6 +59,10 @@ pub enum Command {
     CleanService(ServiceKey),
     /// Makes a cluster or replaces its settings; the service must exist.
     UpdateCluster(ClusterKey, ClusterSettings),
+    /// Changes the switches.
+    Switch(SwitchChange),
+    /// Changes a namespace label.
+    Label(LabelChange),
 }
 
 impl Command {
@@ -127,6 +137,8 @@ pub enum MetadataChange {
 pub enum Outcome {
     /// Nothing.
     Done,
+    /// What was to be made exists already; nothing changed.
+    Exists,
     /// The instances that a metadata change was for.
     Updated(Vec<InstanceKey>),
 }

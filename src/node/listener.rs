@@ -56,6 +56,11 @@ fn bind_to(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// The port that was bound, which the system has chosen when 0 was asked for.
+pub(super) fn port(socket: &Socket) -> Option<u16> {
+    Some(socket.local_addr().ok()?.as_socket()?.port())
+}
+
 /// Starts to accept. To be called within the runtime.
 ///
 /// # Errors

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::model::settings::{self, Switches};
+
 /// The three types of checker that ask the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -68,6 +70,26 @@ impl Default for CheckParams {
     }
 }
 
+impl From<&Switches> for CheckParams {
+    /// What the switches say; a negative number counts as 0.
+    fn from(switches: &Switches) -> Self {
+        let number = |value: i32| u32::try_from(value).unwrap_or(0);
+        let smoothing = |p: settings::CheckParams| Smoothing {
+            min_ms: number(p.min),
+            max_ms: number(p.max),
+            factor: p.factor.into(),
+        };
+        Self {
+            enabled: switches.health_check_enabled,
+            whitelist: switches.health_check_white_list.iter().cloned().collect(),
+            check_times: number(switches.check_times),
+            tcp: smoothing(switches.tcp_health_params),
+            http: smoothing(switches.http_health_params),
+            mysql: smoothing(switches.mysql_health_params),
+        }
+    }
+}
+
 impl CheckParams {
     /// The smoothing of a type.
     pub fn smoothing(&self, kind: Kind) -> Smoothing {
@@ -123,6 +145,21 @@ mod tests {
         }
         let absurd = Smoothing { min_ms: 10, max_ms: 5, factor: f64::NAN };
         assert_eq!(absurd.next(1.0, 1.0), 10.0);
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_switches() {
+        let (own, switched) = (CheckParams::default(), CheckParams::from(&Switches::default()));
+        assert!((own.http.factor - switched.http.factor).abs() < 1e-6);
+        let exact = |params: CheckParams| CheckParams {
+            tcp: Smoothing { factor: 0.0, ..params.tcp },
+            http: Smoothing { factor: 0.0, ..params.http },
+            mysql: Smoothing { factor: 0.0, ..params.mysql },
+            ..params
+        };
+        assert_eq!(exact(own), exact(switched));
+        let changed = Switches { check_times: -1, health_check_enabled: false, ..Switches::default() };
+        assert_eq!((CheckParams::from(&changed).check_times, CheckParams::from(&changed).enabled), (0, false));
     }
 
     #[test]

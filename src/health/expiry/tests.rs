@@ -18,11 +18,12 @@ struct World {
     registry: Registry,
     expiry: Expiry,
     now_ms: u64,
+    enabled: bool,
 }
 
 impl World {
     fn new(remove: bool) -> Self {
-        Self { registry: Registry::default(), expiry: Expiry::new(0, remove), now_ms: 0 }
+        Self { registry: Registry::default(), expiry: Expiry::new(0, remove), now_ms: 0, enabled: true }
     }
 
     fn put(&mut self, key: InstanceKey, instance: Instance) {
@@ -43,7 +44,7 @@ impl World {
         for _ in 0..ms / TICK_MS {
             self.now_ms += TICK_MS;
             beat(self.now_ms, &self.registry);
-            for command in self.expiry.tick(self.now_ms) {
+            for command in self.expiry.tick(self.now_ms, self.enabled) {
                 match command {
                     Command::Fade { key, .. } => {
                         let before = self.registry.find(&key).unwrap().instance();

@@ -9,11 +9,13 @@ pub use metadata::{merge_metadata, remove_metadata};
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::error::{Error, Result};
 use crate::http::call::{Call, Named, Step, Then, check_format};
 use crate::http::reply::Reply;
 use crate::model::command::{Address, Command, Patch};
-use crate::model::{DEFAULT_BEAT_INTERVAL_MS, DEFAULT_CLUSTER, DEFAULT_NAMESPACE, Instance, InstanceKey, ServiceKey};
+use crate::model::{DEFAULT_CLUSTER, DEFAULT_NAMESPACE, Instance, InstanceKey, ServiceKey};
 use crate::registry::{Service, Slot};
 use crate::wire::beat::{self as beats, Beat};
 use crate::wire::instance::{self as shape, Host};
@@ -37,8 +39,7 @@ fn check_weight(weight: f64) -> Result<()> {
 }
 
 fn key_of(call: &Call<'_>, service: ServiceKey, ip: &str, port: i32) -> InstanceKey {
-    // The default is that of the switch defaultInstanceEphemeral.
-    let ephemeral = call.word("ephemeral").unwrap_or(true);
+    let ephemeral = call.word("ephemeral").unwrap_or(call.switches.default_instance_ephemeral);
     InstanceKey { service, cluster: call.cluster().into(), ip: ip.into(), port, ephemeral }
 }
 
@@ -203,12 +204,12 @@ pub fn beat_of<'c>(call: &'c Call<'_>, service: impl FnOnce(&'c Call<'_>) -> Res
     let slot = named.find(&call.app.registry).and_then(|service| find_either(&service, cluster, ip, port));
     let Some(slot) = slot else {
         return match &full {
-            Some(beat) => register_by_beat(&named, cluster, beat),
-            None => Step::json(beats::unknown_answer(DEFAULT_BEAT_INTERVAL_MS)),
+            Some(beat) => register_by_beat(call, &named, cluster, beat),
+            None => Step::json(beats::unknown_answer(usual_interval_ms(call))),
         };
     };
     let (interval_ms, heals) = slot.with(|known| (known.beat_interval_ms(), !known.healthy && !known.marked));
-    let answer = beats::beat_answer(interval_ms.unwrap_or(DEFAULT_BEAT_INTERVAL_MS), true);
+    let answer = answer_beat(call, interval_ms);
     if !slot.is_ephemeral() {
         return Step::json(answer);
     }
@@ -219,13 +220,23 @@ pub fn beat_of<'c>(call: &'c Call<'_>, service: impl FnOnce(&'c Call<'_>) -> Res
     Step::json(answer)
 }
 
-fn register_by_beat(named: &Named<'_>, cluster: &str, beat: &Beat<'_>) -> Result<Step> {
+/// How often instances beat that don't say it themselves. What is below 0 is told as 0, which clients pass over.
+fn usual_interval_ms(call: &Call<'_>) -> u64 {
+    u64::try_from(call.switches.client_beat_interval).unwrap_or_default()
+}
+
+fn answer_beat(call: &Call<'_>, own_interval_ms: Option<u64>) -> Bytes {
+    let interval_ms = own_interval_ms.unwrap_or_else(|| usual_interval_ms(call));
+    beats::beat_answer(interval_ms, call.switches.light_beat_enabled)
+}
+
+fn register_by_beat(call: &Call<'_>, named: &Named<'_>, cluster: &str, beat: &Beat<'_>) -> Result<Step> {
     if beat.ip.trim().is_empty() {
         return Err(Error::Input("Param 'ip' is required.".into()));
     }
     let instance =
         Instance { weight: bounded_weight(beat.weight), metadata: beat.metadata.clone(), ..Instance::default() };
-    let answer = beats::beat_answer(instance.beat_interval_ms().unwrap_or(DEFAULT_BEAT_INTERVAL_MS), true);
+    let answer = answer_beat(call, instance.beat_interval_ms());
     let key = InstanceKey {
         service: named.key(),
         cluster: cluster.into(),

@@ -8,4 +8,5 @@ pub mod instance;
 pub mod legacy;
 pub mod operator;
 mod pattern;
+pub mod raft;
 pub mod service;

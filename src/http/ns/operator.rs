@@ -1,8 +1,12 @@
-//! `/v1/ns/operator`: what operators ask (`spec/operator-api.md` 1). So far the metrics and the report of the restore.
+//! `/v1/ns/operator`: what operators ask (`spec/operator-api.md` 1).
+
+pub mod members;
+pub mod switches;
 
 use crate::error::Result;
-use crate::http::call::{Call, Step};
-use crate::telemetry::host;
+use crate::http::call::{Call, Step, server_status};
+use crate::http::reply::Reply;
+use crate::telemetry::{host, levels};
 
 /// GET `operator/metrics`: status, counts, load.
 ///
@@ -14,10 +18,12 @@ pub fn metrics(call: &Call<'_>) -> Result<Step> {
     let host = host::read();
     let cpu = host.cpu.map_or_else(|| "\"NaN\"".to_owned(), |share| share.to_string());
     Step::json(format!(
-        "{{\"status\":\"UP\",\"serviceCount\":{services},\"instanceCount\":{instances},\"raftNotifyTaskCount\":0,\
+        "{{\"status\":\"{}\",\"serviceCount\":{services},\"instanceCount\":{instances},\"raftNotifyTaskCount\":0,\
          \"responsibleServiceCount\":{services},\"responsibleInstanceCount\":{instances},\
          \"cpu\":{cpu},\"load\":{},\"mem\":{}}}",
-        host.load, host.memory
+        server_status(call.switches).name(),
+        host.load,
+        host.memory
     ))
 }
 
@@ -27,4 +33,23 @@ pub fn metrics(call: &Call<'_>) -> Result<Step> {
 /// None.
 pub fn restore(call: &Call<'_>) -> Result<Step> {
     Step::json(call.app.restore_report.clone())
+}
+
+/// GET `push/state`: nobody is pushed to so far, so there is nothing to count and nothing to forget.
+///
+/// # Errors
+/// Parameters that are no truth values.
+pub fn push_state(call: &Call<'_>) -> Result<Step> {
+    let (detail, reset) = (call.boolean("detail", false)?, call.boolean("reset", false)?);
+    let data = if detail { ",\"data\":[]" } else { "" };
+    Step::json(format!("{{\"succeed\":0,\"total\":0,\"ratio\":0{data},\"reset\":{reset}}}"))
+}
+
+/// PUT `log`: the level of a logger.
+///
+/// # Errors
+/// Missing parameters.
+pub fn log(call: &Call<'_>) -> Result<Step> {
+    levels::set_naming(call.present("logName")?, call.present("logLevel")?);
+    Ok(Step::Answer(Reply::ok()))
 }

@@ -13,9 +13,6 @@ use crate::wire::checksum::checksum;
 use crate::wire::list::{ListShape, unknown_service};
 use crate::wire::number;
 
-/// How long clients may keep a list. (They may keep it longer when they are pushed to; so far nobody is.)
-const CACHE_MS: u64 = 3_000;
-
 /// GET `list`.
 ///
 /// # Errors
@@ -34,7 +31,8 @@ pub fn list_of(call: &Call<'_>, named: Named<'_>) -> Result<Step> {
     let key = ListKey {
         grouped_names: call.agent().is_modern_java(),
         healthy_only: flag("healthyOnly"),
-        cache_ms: CACHE_MS,
+        // They may keep it longer when they are pushed to; so far nobody is.
+        cache_ms: u64::try_from(call.switches.default_cache_millis).unwrap_or_default(),
         clusters: call.params.optional("clusters", ""),
     };
     let Some(service) = named.find(&call.app.registry) else {

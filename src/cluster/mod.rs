@@ -1,0 +1,3 @@
+//! The servers that belong together. So far there is one: this.
+
+pub mod members;
