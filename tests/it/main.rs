@@ -26,3 +26,4 @@ mod restart;
 mod second;
 mod server;
 mod sync;
+mod switches;

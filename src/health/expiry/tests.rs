@@ -142,3 +142,20 @@ fn marked_instances_are_left_alone() {
     world.put(key("1.1.1.1"), Instance { marked: true, ..Instance::default() });
     assert_near(&world.run(100_000, |_, _| {}), &[]);
 }
+
+#[test]
+fn switched_off_nothing_happens_and_afterwards_all_that_was_due() {
+    let mut world = World::new(true);
+    world.put(key("1.1.1.1"), Instance::default());
+    world.enabled = false;
+    assert_near(&world.run(60_000, |_, _| {}), &[]);
+    world.enabled = true;
+    let log = world.run(2_000, |_, _| {});
+    assert_eq!(log.iter().map(|(_, what, _)| *what).collect::<Vec<_>>(), ["expire"]);
+    world.put(key("1.1.1.2"), Instance::default());
+    world.enabled = false;
+    world.run(20_000, |_, _| {});
+    world.enabled = true;
+    let log = world.run(2_000, |_, _| {});
+    assert_eq!(log.iter().map(|(_, what, _)| *what).collect::<Vec<_>>(), ["fade"]);
+}
