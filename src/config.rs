@@ -42,8 +42,8 @@ pub struct Config {
     pub bind: Option<IpAddr>,
     /// Prefix of all paths: blank, or such as `/nacos`, without a slash behind (`server.servlet.contextPath`).
     pub context_path: String,
-    /// IP address or name this node is known by, as written; `None` to find one (`nacos.server.ip`, then
-    /// `nacos.inetutils.ip-address`).
+    /// IP address or name this node is known by, as written (`nacos.server.ip`, then `nacos.inetutils.ip-address`);
+    /// `None` for that of `bind`, else to find one.
     pub ip: Option<String>,
     /// What the node is for (`nacos.functionMode`).
     pub function_mode: FunctionMode,

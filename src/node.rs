@@ -57,6 +57,7 @@ pub fn run(config: Config) -> Result<()> {
         members: Members::alone(own),
         port,
         function_mode: function_mode(&config),
+        allow_origins: config.http.cors_allow_origins.clone(),
         max_body_bytes: config.http.max_body_bytes,
         address: own_address(&config),
         restore_report: report.into(),

@@ -17,7 +17,7 @@ pub struct Flags {
     /// Address to listen on [default: all addresses]
     #[arg(long, value_name = "ADDR")]
     pub bind: Option<String>,
-    /// Address that this node is known by [default: found among the network interfaces]
+    /// Address that this node is known by [default: that of --bind, else one of the network interfaces]
     #[arg(long, value_name = "ADDR")]
     pub ip: Option<String>,
     /// Folder of the store [default: HOME/data]

@@ -39,7 +39,9 @@ pub struct App {
     pub port: u16,
     /// `nacos.functionMode`, for answers that show it.
     pub function_mode: Option<String>,
-    /// Largest form body in bytes.
+    /// Origins of other web pages that may call, `*` for any (`nacre.cors.allow-origins`).
+    pub allow_origins: Vec<String>,
+    /// Largest body in bytes.
     pub max_body_bytes: usize,
     /// `ip:port` that this node is a member by. A standalone node is its only member.
     pub address: String,

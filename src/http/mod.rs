@@ -7,6 +7,7 @@ pub mod call;
 pub mod conn;
 pub mod console;
 pub mod core;
+mod cors;
 mod gate;
 pub mod ns;
 pub mod params;

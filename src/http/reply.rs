@@ -110,6 +110,11 @@ impl Reply {
         Self { status: StatusCode::PAYLOAD_TOO_LARGE, kind: Kind::Text, body: body.into() }
     }
 
+    /// A page of an origin that may not call.
+    pub fn foreign_origin() -> Self {
+        Self { status: StatusCode::FORBIDDEN, kind: Kind::Text, body: "Invalid CORS request".into() }
+    }
+
     /// Below the naming API: an unknown path, or a method that the path doesn't know (3.3). `path` as it was sent.
     pub fn no_such_api(method: &Method, path: &str) -> Self {
         let message = format!("no such api:{method}:{path}");

@@ -18,7 +18,7 @@ use super::ns::{catalog, cluster, health, instance, legacy, operator, raft, serv
 use super::params::{BodyParams, Params};
 use super::path::{self, Path};
 use super::reply::Reply;
-use super::{core, gate, ui};
+use super::{core, cors, gate, ui};
 use crate::error::{Error, Result};
 use crate::model::command::Outcome;
 use crate::model::settings::Switches;
@@ -180,7 +180,9 @@ impl Router {
                 Err(error @ BodyError::Broken(_)) => Reply::error(&Error::Input(error.to_string())),
             },
         };
-        reply.into_response(&head.method, &head.headers)
+        let mut response = reply.into_response(&head.method, &head.headers);
+        cors::permit(&self.app.allow_origins, &head.method, &head.headers, &mut response);
+        response
     }
 
     /// Reads the body if somebody will look at it.
@@ -199,6 +201,9 @@ impl Router {
 
     fn find(&self, head: &Parts, switches: &Switches) -> Result<Found, Reply> {
         let (method, sent) = (&head.method, head.uri.path());
+        if let Some(reply) = cors::preflight(&self.app.allow_origins, method, &head.headers) {
+            return Err(reply);
+        }
         let path = match path::resolve(sent, &self.app.context) {
             Path::Inside(path) => path,
             Path::Outside => return Err(Reply::not_found(sent)),

@@ -21,6 +21,7 @@ mod kill;
 mod limits;
 mod paused;
 mod population;
+mod members;
 mod replay;
 mod restart;
 mod second;

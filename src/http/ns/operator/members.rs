@@ -41,8 +41,11 @@ pub fn distro_status(call: &Call<'_>) -> Result<Step> {
 /// # Errors
 /// A missing name; an unknown service.
 pub fn distro_server(call: &Call<'_>) -> Result<Step> {
-    let named = call.service_unchecked().map_err(|_| missing("serviceName"))?;
-    if named.find(&call.app.registry).is_none() {
+    let named = call.service_unchecked().ok();
+    if named.is_none() && call.params.raw("serviceName").is_none() {
+        return Err(missing("serviceName"));
+    }
+    if named.and_then(|named| named.find(&call.app.registry)).is_none() {
         return Err(Error::Input("service not found".into()));
     }
     let mut out = b"{\"responsibleServer\":".to_vec();
