@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::command::{Command, Outcome};
 use crate::model::settings::Switches;
 use crate::model::{InstanceKey, Row, ServiceKey};
-use crate::registry::{Change, Registry};
+use crate::registry::{Change, Registry, is_cluster_name};
 use crate::store::Store;
 
 type Reply = oneshot::Sender<Result<Outcome>>;
@@ -51,6 +51,8 @@ enum Reach<'a> {
 fn reach(command: &Command) -> Reach<'_> {
     let (service, key) = match command {
         Command::Register(key, instance) if !instance.wants_number_id() && key.ephemeral => (&key.service, Some(key)),
+        // Whether that is a fault depends on there being the service.
+        Command::Deregister(key) if !is_cluster_name(&key.cluster) => (&key.service, None),
         Command::Deregister(key) | Command::Heal(key) => (&key.service, Some(key)),
         Command::Fade { key, .. } | Command::Expire { key, .. } | Command::CheckedHealth { key, .. } => {
             (&key.service, Some(key))

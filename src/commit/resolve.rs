@@ -10,7 +10,7 @@ use crate::model::command::{Address, Command, MetadataChange, Outcome, Patch, Sc
 use crate::model::settings::Switches;
 use crate::model::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, Row, ServiceKey, ServiceSettings};
 use crate::model::{HealthChecker, MASKED_PASSWORD};
-use crate::registry::{Registry, Service, is_cluster_name, is_service_name};
+use crate::registry::{Registry, Service, Slot, is_cluster_name, is_service_name};
 use crate::store::check_size;
 
 /// One thing to do.
@@ -60,8 +60,8 @@ pub(super) fn resolve(registry: &Registry, command: &Command) -> Result<Resolved
         Command::Patch(address, patch) => self::patch(registry, address, patch),
         Command::ChangeMetadata(service, scope, change) => change_metadata(registry, service, scope, change),
         Command::SetHealth(address, healthy) => set_health(registry, address, *healthy),
-        Command::Heal(key) => flip(registry, key, true, None),
-        Command::Fade { key, last_beat_ms } => flip(registry, key, false, Some(*last_beat_ms)),
+        Command::Heal(key) => judge(registry, key, true, |_| true),
+        Command::Fade { key, last_beat_ms } => judge(registry, key, false, |slot| slot.last_beat_ms() == *last_beat_ms),
         Command::Expire { key, last_beat_ms } => expire(registry, key, *last_beat_ms),
         Command::CheckedHealth { key, healthy } => checked(registry, key, *healthy),
         Command::CreateService(key, settings) => create_service(registry, key, settings),
@@ -95,10 +95,16 @@ fn register(registry: &Registry, key: &InstanceKey, mut instance: Instance) -> R
     if service.is_none() {
         check_service_name(&key.service.name)?;
     }
+    let stored = service.as_ref().is_some_and(|s| s.is_stored());
+    let service_row = (!key.ephemeral && !stored).then(|| Row::Service(key.service.clone(), Some(Arc::default())));
     let cluster_known = service.as_ref().is_some_and(|s| s.cluster(&key.cluster).is_some());
     if !cluster_known && let Err(error) = check_cluster_name(&key.cluster) {
-        // The service comes into being all the same (spec/instance-api.md 1.3).
-        return Ok(Resolved { steps: vec![Step::Ensure(key.service.clone())], outcome: Err(error) });
+        // The service comes into being all the same (spec/instance-api.md 1.3), as durably as the kind asks for (2.1).
+        let made = match service_row {
+            Some(row) => Step::Row { row, renew: false },
+            None => Step::Ensure(key.service.clone()),
+        };
+        return Ok(Resolved { steps: vec![made], outcome: Err(error) });
     }
     let before = service.as_ref().and_then(|s| s.find(&key.cluster, &key.ip, key.port, key.ephemeral));
     match &before {
@@ -110,9 +116,7 @@ fn register(registry: &Registry, key: &InstanceKey, mut instance: Instance) -> R
         None => instance.id = None,
     }
     let mut rows = Vec::with_capacity(2);
-    if !key.ephemeral && !service.as_ref().is_some_and(|s| s.is_stored()) {
-        rows.push(Row::Service(key.service.clone(), Some(Arc::default())));
-    }
+    rows.extend(service_row);
     rows.push(Row::Instance(key.clone(), Some(Arc::new(instance))));
     Resolved::rows(rows, true)
 }
@@ -230,21 +234,25 @@ fn set_health(registry: &Registry, address: &Address, healthy: bool) -> Result<R
         return Err(Error::Input(format!("health check is still working, service: {name}")));
     }
     match at_address(&service, address) {
-        Some(key) => flip(registry, &key, healthy, None),
+        Some(key) => flip(registry, &key, healthy),
         None => Ok(Resolved::nothing()),
     }
 }
 
-/// Sets the health; with `seen_ms` only if no beat came after that one. Marked instances are left alone then.
-fn flip(registry: &Registry, key: &InstanceKey, healthy: bool, seen_ms: Option<u64>) -> Result<Resolved> {
-    let Some(slot) = registry.find(key) else {
+/// Sets the health by beats if that still `holds`. Marked instances are left alone (`spec/health.md` 1.2).
+fn judge(registry: &Registry, key: &InstanceKey, healthy: bool, holds: impl Fn(&Slot) -> bool) -> Result<Resolved> {
+    match registry.find(key) {
+        Some(slot) if holds(&slot) && !slot.with(|known| known.marked) => flip(registry, key, healthy),
+        _ => Ok(Resolved::nothing()),
+    }
+}
+
+/// Sets the health.
+fn flip(registry: &Registry, key: &InstanceKey, healthy: bool) -> Result<Resolved> {
+    let before = registry.find(key).map(|slot| slot.instance());
+    let Some(before) = before.filter(|before| before.healthy != healthy) else {
         return Ok(Resolved::nothing());
     };
-    let before = slot.instance();
-    let beaten = seen_ms.is_some_and(|seen| slot.last_beat_ms() != seen);
-    if before.healthy == healthy || beaten {
-        return Ok(Resolved::nothing());
-    }
     Resolved::put(key.clone(), Instance { healthy, ..(*before).clone() }, false)
 }
 
@@ -254,7 +262,7 @@ fn checked(registry: &Registry, key: &InstanceKey, healthy: bool) -> Result<Reso
         Some(slot) if slot.with(|known| known.healthy == healthy) => {
             Ok(Resolved { steps: vec![Step::Tell(key.clone())], outcome: Ok(Outcome::Done) })
         }
-        _ => flip(registry, key, healthy, None),
+        _ => flip(registry, key, healthy),
     }
 }
 

@@ -242,3 +242,47 @@ fn a_full_queue_refuses_at_once() {
     drop(requests);
     assert!(matches!(commit.post(beat()), Err(Error::Unavailable(_))));
 }
+
+#[test]
+fn beats_do_not_judge_a_marked_instance() {
+    let world = World::new(Durability::Off);
+    let a = key("g@@s", "1.1.1.1");
+    let marked = |healthy| Instance { marked: true, healthy, ..Instance::default() };
+    world.run(Command::Register(a.clone(), marked(true))).unwrap();
+    let slot = world.registry.find(&a).unwrap();
+    world.run(Command::Fade { key: a.clone(), last_beat_ms: slot.last_beat_ms() }).unwrap();
+    world.run(Command::Expire { key: a.clone(), last_beat_ms: slot.last_beat_ms() }).unwrap();
+    assert!(slot.instance().healthy && !slot.is_gone());
+    world.run(Command::Deregister(a.clone())).unwrap();
+    world.run(Command::Register(a.clone(), marked(false))).unwrap();
+    world.run(Command::Heal(a.clone())).unwrap();
+    assert!(!world.registry.find(&a).unwrap().instance().healthy);
+    world.stop();
+}
+
+#[test]
+fn a_persistent_instance_refused_for_its_cluster_leaves_a_stored_service() {
+    let world = World::new(Durability::Off);
+    let odd = InstanceKey { cluster: "a_b".into(), ephemeral: false, ..key("g@@s", "1.1.1.1") };
+    assert!(world.run(Command::Register(odd.clone(), with(&[]))).is_err());
+    assert!(world.registry.find_service(&odd.service).unwrap().is_stored());
+    world.stop();
+}
+
+#[test]
+fn a_fault_of_a_deregistration_sees_the_service_made_in_the_same_batch() {
+    let world = World::new(Durability::Off);
+    let a = key("g@@s", "1.1.1.1");
+    let odd = InstanceKey { cluster: "a_b".into(), ..a.clone() };
+    for _ in 0..20 {
+        let service = Command::DeleteService(a.service.clone());
+        let answers = world.together(vec![
+            Command::Register(a.clone(), with(&[])),
+            Command::Deregister(odd.clone()),
+            service,
+            Command::Deregister(odd.clone()),
+        ]);
+        assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, true]);
+    }
+    world.stop();
+}
