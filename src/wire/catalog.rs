@@ -3,7 +3,8 @@
 use super::instance::{Host, write_id};
 use super::{checker, json, metadata, selector};
 use crate::model::{
-    ClusterSettings, DEFAULT_APP, DEFAULT_BEAT_INTERVAL_MS, ID_GENERATOR_KEY, Metadata, ServiceKey, ServiceSettings,
+    ClusterSettings, DEFAULT_APP, DEFAULT_BEAT_INTERVAL_MS, ID_GENERATOR_KEY, Instance, Metadata, ServiceKey,
+    ServiceSettings,
 };
 
 /// How ids of instances are made unless their metadata say otherwise.
@@ -117,10 +118,19 @@ fn write_listed(service: &str, listed: &Listed<'_>, out: &mut Vec<u8>) {
     json::unsigned(instance.beat_timeout_ms(), out);
     out.extend_from_slice(br#","ipDeleteTimeout":"#);
     json::unsigned(instance.delete_timeout_ms(), out);
-    out.extend_from_slice(br#","instanceIdGenerator":"#);
-    let generator = instance.metadata.as_ref().and_then(|metadata| metadata.get(ID_GENERATOR_KEY));
-    json::string(generator.unwrap_or(DEFAULT_ID_GENERATOR), out);
+    if let Some(generator) = id_generator(instance) {
+        out.extend_from_slice(br#","instanceIdGenerator":"#);
+        json::string(generator, out);
+    }
     out.push(b'}');
+}
+
+/// As the reference shows it: an instance with metadata has a generator only if they name one.
+fn id_generator(instance: &Instance) -> Option<&str> {
+    match &instance.metadata {
+        Some(metadata) if !metadata.is_empty() => metadata.get(ID_GENERATOR_KEY),
+        _ => Some(DEFAULT_ID_GENERATOR),
+    }
 }
 
 /// A service in a line of the table of 4.3.

@@ -54,6 +54,9 @@ fn an_instance_shows_what_its_reserved_metadata_ask_for() {
     let plain = text(instances("G@@s1", [Listed { host: host(&Instance::default()), last_beat_ms: 0 }], 1));
     assert!(plain.contains(r#""instanceId":"10.1.1.1#80#C#G@@s1""#) && plain.contains(r#""app":"DEFAULT""#), "{plain}");
     assert!(plain.ends_with(r#""instanceIdGenerator":"simple"}],"count":1}"#), "{plain}");
+    let other = Instance { metadata: Some([("a", "b")].into_iter().collect()), ..Instance::default() };
+    let plain = text(instances("G@@s1", [Listed { host: host(&other), last_beat_ms: 0 }], 1));
+    assert!(plain.ends_with(r#""ipDeleteTimeout":30000}],"count":1}"#), "{plain}");
 }
 
 #[test]
