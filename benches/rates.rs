@@ -55,12 +55,12 @@ struct Subject {
     work: Work,
 }
 
-/// The servers, the instances that they know, and when those last beat.
+/// The servers, the instances that all of them know, and when those last beat.
 struct Field {
     load: Load,
     /// The bare server, then one for each of [`MODES`].
     servers: Vec<Process>,
-    fleets: Vec<Arc<Fleet>>,
+    fleet: Arc<Fleet>,
     beaten: Instant,
     /// Numbers of instances that were registered as new ones so far, by server.
     used: Vec<u64>,
@@ -136,24 +136,19 @@ impl Field {
         for mode in MODES {
             servers.push(Process::nacre(&folder.join(mode), mode)?);
         }
-        let fleets: Vec<_> = servers.iter().map(|_| Arc::new(Fleet::new(options.services))).collect();
+        let fleet = Arc::new(Fleet::new(options.services));
         let used = vec![0; servers.len()];
-        let mut field = Self { load, servers, fleets, beaten: Instant::now(), used };
-        let known = field.known();
-        field.all_servers(Work::Existing, known)?;
+        let mut field = Self { load, servers, fleet, beaten: Instant::now(), used };
+        field.all_servers(Work::Existing)?;
         field.beaten = Instant::now();
         Ok(field)
     }
 
-    /// How many instances each server knows.
-    fn known(&self) -> u64 {
-        self.fleets.first().map_or(0, |fleet| fleet.known())
-    }
-
-    /// Does `work` once for each number below `last`, on all servers but the bare one.
-    fn all_servers(&mut self, work: Work, last: u64) -> Result<()> {
-        for (server, fleet) in self.servers.iter().zip(&self.fleets).skip(1) {
-            self.load.run(server.address, work, fleet, 0, Until::Number(last))?;
+    /// Does `work` once for each known instance, on all servers but the bare one.
+    fn all_servers(&mut self, work: Work) -> Result<()> {
+        let until = Until::Number(self.fleet.known());
+        for server in self.servers.iter().skip(1) {
+            self.load.run(server.address, work, &self.fleet, 0, until)?;
         }
         Ok(())
     }
@@ -162,19 +157,17 @@ impl Field {
     fn keep_alive(&mut self) -> Result<()> {
         if self.beaten.elapsed() >= BEAT_EVERY {
             self.beaten = Instant::now();
-            let known = self.known();
-            self.all_servers(Work::Beat, known)?;
+            self.all_servers(Work::Beat)?;
         }
         Ok(())
     }
 
     fn measure(&mut self, subject: &Subject, options: &Options) -> Result<Pass> {
         self.keep_alive()?;
-        let (Some(server), Some(fleet), Some(used)) =
-            (self.servers.get(subject.server), self.fleets.get(subject.server), self.used.get_mut(subject.server))
-        else {
+        let (Some(server), Some(used)) = (self.servers.get(subject.server), self.used.get_mut(subject.server)) else {
             return Err(format!("no server for {}", subject.name));
         };
+        let fleet = &self.fleet;
         let first = if subject.work == Work::New { *used } else { 0 };
         let (before, own_before) = (cpu_us(Some(server.id())), cpu_us(None));
         let mut pass = self

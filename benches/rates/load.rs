@@ -203,7 +203,8 @@ async fn connect(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
 impl Lane {
     async fn run(mut self) -> Result<Pass> {
         let start = self.start.get().copied().ok_or("no start")?;
-        let (mut request, mut pass) = (Vec::with_capacity(512), Pass::default());
+        let (mut made, mut pass) = (Vec::with_capacity(512), Pass::default());
+        let fleet = self.fleet.clone();
         let (counts_from, end) = match self.until {
             Until::After(warm_up, time) => (start + warm_up, start + warm_up + time),
             Until::Number(_) => (start, start),
@@ -217,14 +218,14 @@ impl Lane {
             {
                 return Ok(pass);
             }
-            self.fleet.write_request(self.work, self.number, &mut request);
+            let request = fleet.request(self.work, self.number, &mut made);
             let sent = Instant::now();
-            self.stream.write_all(&request).await.map_err(|error| format!("can't send: {error}"))?;
+            self.stream.write_all(request).await.map_err(|error| format!("can't send: {error}"))?;
             let body = self.answer().await?;
             let received = Instant::now();
-            let right = self.fleet.is_answer(self.work, self.number, self.buffer.get(body).unwrap_or_default());
+            let right = fleet.is_answer(self.work, self.number, self.buffer.get(body).unwrap_or_default());
             if !right {
-                return Err(format!("wrong answer to {}: {}", shown(&request), shown(&self.buffer)));
+                return Err(format!("wrong answer to {}: {}", shown(request), shown(&self.buffer)));
             }
             pass.answers += 1;
             self.number += self.step;

@@ -35,9 +35,14 @@ pub(crate) enum Work {
     Remove,
 }
 
-/// The instances that one server knows, [`SIZE`] in each service.
+/// The instances that every server knows, [`SIZE`] in each service.
 pub(crate) struct Fleet {
     services: usize,
+    /// Requests that are sent again and again, by number: to put them together would cost the load what a beat costs
+    /// the server.
+    beats: Vec<Vec<u8>>,
+    queries: Vec<Vec<u8>>,
+    registrations: Vec<Vec<u8>>,
     lists: Vec<OnceLock<List>>,
 }
 
@@ -63,7 +68,12 @@ impl List {
 
 impl Fleet {
     pub(crate) fn new(services: usize) -> Self {
-        Self { services, lists: (0..services).map(|_| OnceLock::new()).collect() }
+        let lists = (0..services).map(|_| OnceLock::new()).collect();
+        let empty = Self { services, beats: Vec::new(), queries: Vec::new(), registrations: Vec::new(), lists };
+        let all = |work, count| (0..count).map(|number| empty.made(work, number)).collect();
+        let (beats, registrations) = (all(Work::Beat, empty.known()), all(Work::Existing, empty.known()));
+        let queries = all(Work::List, services as u64);
+        Self { beats, queries, registrations, ..empty }
     }
 
     /// How many instances it has.
@@ -82,8 +92,28 @@ impl Fleet {
         format!("10.{}.{}.{}", service / 250, service % 250, nth + 1)
     }
 
-    /// The request `number` of `work`, into `out`. The same headers for all, as few as can be.
-    pub(crate) fn write_request(&self, work: Work, number: u64, out: &mut Vec<u8>) {
+    /// The request `number` of `work`; `made` is for one that is not kept.
+    pub(crate) fn request<'a>(&'a self, work: Work, number: u64, made: &'a mut Vec<u8>) -> &'a [u8] {
+        let kept = match work {
+            Work::Beat => &self.beats,
+            Work::List => &self.queries,
+            Work::Existing => &self.registrations,
+            Work::Bare | Work::New | Work::Remove => {
+                self.write_request(work, number, made);
+                return made;
+            }
+        };
+        kept.get((number % kept.len() as u64) as usize).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn made(&self, work: Work, number: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write_request(work, number, &mut out);
+        out
+    }
+
+    /// The same headers for all, as few as can be.
+    fn write_request(&self, work: Work, number: u64, out: &mut Vec<u8>) {
         const AGENT: &str = "Host: 127.0.0.1\r\nUser-Agent: Nacos-Java-Client:v1.4.2\r\n";
         const PREFIX: &str = "/nacos/v1/ns/instance";
         let (known, service) = (|| self.ip(number), self.service(number));
