@@ -59,7 +59,6 @@ pub fn run(config: Config) -> Result<()> {
         function_mode: function_mode(&config),
         allow_origins: config.http.cors_allow_origins.clone(),
         max_body_bytes: config.http.max_body_bytes,
-        address: own_address(&config),
         restore_report: report.into(),
     };
     let served = serve(&config, socket, app);
@@ -149,13 +148,6 @@ fn health_options(config: &Config) -> health::Options {
         expire_instance: naming.expire_instance,
         clean_empty: naming.empty_service_clean.then_some((naming.clean_initial_delay_ms, naming.clean_period_ms)),
     }
-}
-
-/// What other servers call this one: the address it was told to have, else the one it listens on.
-fn own_address(config: &Config) -> String {
-    let bound = || config.bind.filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string());
-    let host = config.ip.clone().or_else(bound).unwrap_or_else(|| "127.0.0.1".into());
-    format!("{host}:{}", config.port)
 }
 
 fn function_mode(config: &Config) -> Option<String> {

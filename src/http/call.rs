@@ -43,8 +43,6 @@ pub struct App {
     pub allow_origins: Vec<String>,
     /// Largest body in bytes.
     pub max_body_bytes: usize,
-    /// `ip:port` that this node is a member by. A standalone node is its only member.
-    pub address: String,
     /// The report of the restore, as JSON.
     pub restore_report: bytes::Bytes,
 }

@@ -33,6 +33,8 @@ mod tests;
 const MIN_HEAD_BYTES: usize = 8192;
 /// Pause after a failed accept: descriptors and memory don't come back at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time for a request head that is half there when the server stops.
+const HEAD_GRACE: Duration = Duration::from_millis(300);
 /// Time for tasks to end after their connections were cut; they only have to be scheduled once.
 const CUT_WAIT: Duration = Duration::from_secs(1);
 /// How much of an unread body is thrown away before a connection is closed regardless.
@@ -187,6 +189,12 @@ impl Server {
         tokio::select! {
             _ = all_closed => return 0,
             never = &mut reaping => match never {},
+            () = sleep(HEAD_GRACE) => shared.cut_heads(),
+        }
+        let all_closed = shared.places.acquire_many(shared.all_places);
+        tokio::select! {
+            _ = all_closed => return 0,
+            never = &mut reaping => match never {},
             () = sleep(Duration::from_millis(shared.limits.drain_ms)) => {}
         }
         let cut = shared.order_all(Order::Cut);
@@ -267,6 +275,12 @@ impl Shared {
                 tracing::debug!(peer = %conn.peer(), phase = ?conn.phase(), "connection is over its time limit");
             }
         }
+    }
+
+    /// Who has sent half a request was promised nothing.
+    fn cut_heads(&self) {
+        let connections = self.connections.lock();
+        connections.values().filter(|conn| conn.phase() == Phase::Head).for_each(|conn| conn.give(Order::Cut));
     }
 
     fn order_all(&self, order: Order) -> usize {

@@ -62,10 +62,6 @@ fn fade(registry: &Registry, now_ms: u64) -> usize {
 }
 
 fn tell(report: &RestoreReport, registry: &Registry, faded: usize, durability: config::Durability) {
-    if let Some(damage) = &report.damage {
-        let kept = report.moved_aside.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-        tracing::error!(damage, kept, skipped_rows = report.skipped_rows, "the store was damaged");
-    }
     tracing::info!(
         durability = durability.as_str(),
         rows = report.rows,
@@ -74,6 +70,7 @@ fn tell(report: &RestoreReport, registry: &Registry, faded: usize, durability: c
         skipped_rows = report.skipped_rows,
         downtime_ms = report.downtime_ms,
         created = report.created,
+        damage = report.damage,
         services = registry.service_count(),
         instances = registry.instance_count(),
         unhealthy_until_beat = faded,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nacre::model::command::{Address, Command, MetadataChange, Patch, Scope};
+use nacre::model::settings::SettingKey;
 use nacre::model::{
     ClusterKey, ClusterSettings, HealthChecker, Instance, InstanceKey, Metadata, Row, ServiceKey, ServiceSettings,
 };
@@ -58,14 +59,26 @@ pub(crate) enum RowKey {
     Service(ServiceKey),
     Cluster(ClusterKey),
     Instance(InstanceKey),
+    Setting(SettingKey),
 }
 
 impl RowKey {
+    /// The service that the row is in.
+    pub(crate) fn service(&self) -> Option<&ServiceKey> {
+        match self {
+            Self::Service(key) => Some(key),
+            Self::Cluster(key) => Some(&key.service),
+            Self::Instance(key) => Some(&key.service),
+            Self::Setting(_) => None,
+        }
+    }
+
     pub(crate) fn of(row: &Row) -> Self {
         match row {
             Row::Service(key, _) => Self::Service(key.clone()),
             Row::Cluster(key, _) => Self::Cluster(key.clone()),
             Row::Instance(key, _) => Self::Instance(key.clone()),
+            Row::Setting(key, _) => Self::Setting(key.clone()),
         }
     }
 }
@@ -229,6 +242,7 @@ impl Reference {
             Command::UpdateService(key, settings) => match self.services.get_mut(key) {
                 Some(service) => {
                     service.settings = Some(settings.clone());
+                    service.store_clusters();
                     Answer::Done
                 }
                 None => Answer::Refused(Some(format!("service {} not found!", key.name))),
@@ -242,6 +256,13 @@ impl Reference {
                 Answer::Done
             }
             Command::UpdateCluster(key, settings) => self.update_cluster(key, settings),
+            Command::CheckedHealth { key, healthy } => {
+                if let Some(entry) = self.entry(key) {
+                    entry.instance.healthy = *healthy;
+                }
+                Answer::Done
+            }
+            other => panic!("this map is of services only: {other:?}"),
         }
     }
 
@@ -364,8 +385,18 @@ impl Reference {
             return fault;
         }
         service.settings.get_or_insert_default();
+        service.store_clusters();
         service.clusters.insert(key.name.to_string(), Some(settings.clone()));
         Answer::Done
+    }
+}
+
+impl Service {
+    /// Settings of a service are stored with all its clusters (`spec/service-api.md` 1.4).
+    fn store_clusters(&mut self) {
+        self.clusters.values_mut().for_each(|settings| {
+            settings.get_or_insert_default();
+        });
     }
 }
 

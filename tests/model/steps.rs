@@ -204,7 +204,8 @@ fn put() -> impl Strategy<Value = Row> {
 /// Rows, each with whether it renews the time of the last beat.
 type Renewing = Vec<(Row, bool)>;
 
-/// Rows to begin with, then rows of which no two are about the same thing, then the latter in another order. The removal of a whole service is about all that is in it.
+/// Rows to begin with, then rows of which no two are about the same thing, then the latter in another order. The
+/// removal of a whole service is about all that is in it.
 pub(crate) fn independent_rows() -> impl Strategy<Value = (Vec<Row>, Renewing, Renewing)> {
     let row = prop_oneof![
         4 => put().boxed(),
@@ -217,7 +218,10 @@ pub(crate) fn independent_rows() -> impl Strategy<Value = (Vec<Row>, Renewing, R
             let whole = matches!(row, Row::Service(_, None));
             let clashes = kept.iter().any(|(other, _)| {
                 let either_whole = whole || matches!(other, Row::Service(_, None));
-                RowKey::of(other) == RowKey::of(&row) || (either_whole && other.service() == row.service())
+                {
+                    let (other, row) = (RowKey::of(other), RowKey::of(&row));
+                    other == row || (either_whole && other.service() == row.service())
+                }
             });
             if !clashes {
                 kept.push((row, renew));

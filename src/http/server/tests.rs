@@ -424,3 +424,15 @@ mod libc_code {
     pub(super) const EMFILE: i32 = 24;
     pub(super) const ECONNABORTED: i32 = 103;
 }
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_the_rest_of_a_head() {
+    let running = start(Limits { drain_ms: 5000, head_timeout_ms: 60_000, ..limits() }).await;
+    let mut half = running.connect().await;
+    half.write_all(b"GET /a HTTP/1.1\r\nHost:").await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    let begun = Instant::now();
+    assert_eq!(running.stop().await, 0);
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    assert_eq!(to_end(&mut half).await, "");
+}

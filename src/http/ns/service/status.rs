@@ -27,7 +27,7 @@ pub fn status(call: &Call<'_>) -> Result<Step> {
     let body = unescape(call.body, true).ok_or_else(|| Error::Input("the body is not URL-encoded".into()))?;
     let report = StatusReport::parse(&String::from_utf8_lossy(&body))?;
     // Part of a member's address is enough, as in the reference.
-    if !call.app.address.contains(&report.sender) {
+    if !call.app.members.all().iter().any(|member| member.address().contains(&report.sender)) {
         return Err(Error::Refused(format!("ip: {} is not in serverlist", report.sender)));
     }
     Ok(Step::Answer(if report.is_null() { Reply::text("fail") } else { Reply::ok() }))
