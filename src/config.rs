@@ -4,6 +4,7 @@
 //! (`spec/configuration.md`); `conf/application.properties` says what each means. A value that can't be used is an
 //! [`Error::Setup`] of one line with key, value, origin and what is allowed.
 
+mod auth;
 mod flags;
 mod keys;
 mod members;
@@ -17,6 +18,7 @@ mod tests;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+pub use auth::{AuthSettings, Secret};
 pub use flags::Flags;
 pub use keys::{ALL as KEYS, Key};
 pub use members::Member;
@@ -52,6 +54,8 @@ pub struct Config {
     /// Members of the cluster as named, this node included if it is named: by `--member`, else `conf/cluster.conf`, else
     /// `nacos.member.list`. Empty with `nacos.standalone`.
     pub members: Vec<Member>,
+    /// Who may do what.
+    pub auth: AuthSettings,
     /// The store.
     pub store: StoreSettings,
     /// What happens at a restart.
@@ -263,7 +267,7 @@ impl Config {
         let ip = server_ip.or(sources.read_optional(&keys::INETUTILS_IP, value::address)?);
         let function_mode = sources.read(&keys::FUNCTION_MODE, function_mode)?;
         let (standalone, members) = membership(&mut sources, &home, |member| member.is_own(ip.as_deref(), bind, port))?;
-        refuse_auth(&mut sources)?;
+        let auth = AuthSettings::read(&mut sources)?;
         let mut config = Self {
             data_dir: data_dir(&mut sources, &home)?,
             home,
@@ -274,6 +278,7 @@ impl Config {
             function_mode,
             standalone,
             members,
+            auth,
             store: StoreSettings::read(&mut sources)?,
             restore: RestoreSettings::read(&mut sources)?,
             naming: NamingSettings::read(&mut sources)?,
@@ -451,16 +456,4 @@ fn membership(sources: &mut Sources, home: &Path, own: impl Fn(&Member) -> bool)
              is the node itself"
         ))),
     }
-}
-
-/// Going on without the authentication that someone asked for would be worse than not starting.
-fn refuse_auth(sources: &mut Sources) -> Result<()> {
-    if !sources.read(&keys::AUTH, value::boolean)? {
-        return Ok(());
-    }
-    let source = sources.last_source();
-    Err(Error::Setup(format!(
-        "{}=true (from {source}): authentication is not built yet; the server doesn't start rather than run open",
-        keys::AUTH.name
-    )))
 }

@@ -2,6 +2,7 @@
 //! stored of it ([`Row`]). Plain data without behaviour of its own; names and defaults are those of Nacos 1.4
 //! (`spec/instance-api.md` 2, `spec/service-api.md` 1).
 
+pub mod account;
 pub mod clock;
 pub mod command;
 pub mod member;

@@ -1,6 +1,7 @@
 //! Composition: builds the rooms in the order of the design (store -> registry -> health -> bind), runs them, and
 //! takes them down in the opposite order. The only file that knows all.
 
+mod accounts;
 mod address;
 mod listener;
 mod restore;
@@ -40,6 +41,7 @@ pub fn run(config: Config) -> Result<()> {
     let inbox = Inbox::default();
     let registry = Arc::new(Registry::default());
     let (store, report) = restore::restore(&config, &registry, &clock, &inbox)?;
+    let auth = accounts::auth(&config)?;
     let noted = inbox.clone();
     let (commit, committer) = commit::start(
         registry.clone(),
@@ -59,6 +61,7 @@ pub fn run(config: Config) -> Result<()> {
         function_mode: function_mode(&config),
         allow_origins: config.http.cors_allow_origins.clone(),
         max_body_bytes: config.http.max_body_bytes,
+        auth,
         restore_report: report.into(),
     };
     let served = serve(&config, socket, app);
@@ -76,6 +79,7 @@ fn serve(config: &Config, socket: socket2::Socket, app: App) -> Result<()> {
     let limits = limits(config);
     let served = runtime.block_on(async move {
         let listener = listener::listen(socket)?;
+        accounts::ensure_admin(config, &app).await?;
         announce(&listener, &app);
         let router = Arc::new(Router::new(Arc::new(app)));
         let answer = move |request, conn: Arc<Conn>| {
@@ -102,6 +106,9 @@ fn announce(listener: &TcpListener, app: &App) {
         instances = app.registry.instance_count(),
         "nacre started successfully in stand alone mode"
     );
+    if app.auth.is_enabled() {
+        return;
+    }
     if !address.starts_with("127.") && !address.starts_with("[::1]") {
         tracing::warn!("there is no authentication: anybody who reaches this address can change the registry");
     }

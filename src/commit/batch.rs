@@ -65,7 +65,7 @@ fn reach(command: &Command) -> Reach<'_> {
         | Command::DeleteService(key)
         | Command::CleanService(key) => (key, None),
         Command::UpdateCluster(key, _) => (&key.service, None),
-        Command::Switch(_) | Command::Label(_) => return Reach::Node(discriminant(command)),
+        Command::Switch(_) | Command::Label(_) | Command::Account(_) => return Reach::Node(discriminant(command)),
     };
     Reach::Service(service, key)
 }

@@ -1,5 +1,6 @@
 //! From a command to rows, against the registry as it is.
 
+mod account;
 mod label;
 mod switch;
 
@@ -71,6 +72,7 @@ pub(super) fn resolve(registry: &Registry, command: &Command) -> Result<Resolved
         Command::UpdateCluster(key, settings) => update_cluster(registry, key, settings),
         Command::Switch(change) => switch::change(registry, change),
         Command::Label(change) => label::change(registry, change),
+        Command::Account(change) => account::resolve(registry.settings(), change),
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Flags {
     /// A member of the cluster; repeat for each. Only this node itself is possible so far
     #[arg(long = "member", value_name = "HOST:PORT")]
     pub members: Vec<String>,
-    /// Ask clients for a login. Not possible so far: the start is refused
+    /// Ask clients for a login; the first start makes the user `nacos` and prints its password
     #[arg(long)]
     pub auth: bool,
     /// Print the configuration in effect and where it comes from, then exit (0 good, 2 bad)

@@ -9,6 +9,13 @@ pub struct Key {
     pub default: &'static str,
 }
 
+impl Key {
+    /// Whether its value is for nobody to see: not in messages, not in the configuration that is shown.
+    pub fn is_secret(&self) -> bool {
+        [TOKEN_KEY, IDENTITY_VALUE, ADMIN_PASSWORD].contains(self)
+    }
+}
+
 macro_rules! keys {
     ($($constant:ident = $name:literal, $default:literal;)*) => {
         $(pub(super) const $constant: Key = Key { name: $name, default: $default };)*
@@ -27,6 +34,14 @@ keys! {
     STANDALONE = "nacos.standalone", "false";
     MEMBERS = "nacos.member.list", "";
     AUTH = "nacos.core.auth.enabled", "false";
+    AUTH_TYPE = "nacos.core.auth.system.type", "nacos";
+    TOKEN_KEY = "nacos.core.auth.default.token.secret.key", "";
+    TOKEN_TTL = "nacos.core.auth.default.token.expire.seconds", "18000";
+    AUTH_CACHING = "nacos.core.auth.caching.enabled", "true";
+    IDENTITY_KEY = "nacos.core.auth.server.identity.key", "";
+    IDENTITY_VALUE = "nacos.core.auth.server.identity.value", "";
+    AGENT_WHITE = "nacos.core.auth.enable.userAgentAuthWhite", "false";
+    ADMIN_PASSWORD = "nacre.auth.admin.password", "";
     DATA_DIR = "nacre.data-dir", "";
     DURABILITY = "nacre.store.durability", "synced";
     STORE_INTERVAL = "nacre.store.interval-ms", "100";

@@ -47,7 +47,7 @@ impl fmt::Display for Source {
 pub struct Setting {
     /// Name of the property.
     pub key: &'static str,
-    /// Its text, after `${...}` has been replaced.
+    /// Its text, after `${...}` has been replaced; `(hidden)` for a secret.
     pub value: String,
     /// Where it was found.
     pub source: Source,
@@ -56,6 +56,11 @@ pub struct Setting {
 /// The error of a bad value: one line with key, value, where it came from and what is allowed.
 pub(super) fn bad_value(key: &str, text: &str, source: &Source, allowed: &str) -> Error {
     Error::Setup(format!("{key}={} (from {source}): must be {allowed}", value::shown(text)))
+}
+
+/// The text of a property as it may be seen.
+fn shown_of<'t>(key: &Key, text: &'t str) -> &'t str {
+    if key.is_secret() && !text.is_empty() { "(hidden)" } else { text }
 }
 
 /// A value in the course of being replaced.
@@ -117,8 +122,8 @@ impl Sources {
     /// Reads a property by its rule, which answers what is allowed when the text isn't.
     pub(super) fn read<T>(&mut self, key: &Key, rule: impl FnOnce(&str) -> Result<T, String>) -> Result<T> {
         let (text, source) = self.find(key)?;
-        let value = rule(&text).map_err(|allowed| bad_value(key.name, &text, &source, &allowed))?;
-        self.settings.push(Setting { key: key.name, value: text, source });
+        let value = rule(&text).map_err(|allowed| bad_value(key.name, shown_of(key, &text), &source, &allowed))?;
+        self.settings.push(Setting { key: key.name, value: shown_of(key, &text).to_owned(), source });
         Ok(value)
     }
 
@@ -148,7 +153,9 @@ impl Sources {
             let text = self
                 .expand(&property.value, &mut Replacing { within: vec![canonical(key.name)], count: 0 })
                 .map_err(|fault| {
-                    Error::Setup(format!("{}={} (from {source}): {fault}", key.name, value::shown(&property.value)))
+                    let text = value::shown(shown_of(key, &property.value));
+                    let fault = if key.is_secret() { "a ${...} in it can't be replaced" } else { &fault };
+                    Error::Setup(format!("{}={text} (from {source}): {fault}", key.name))
                 })?;
             // A blank line of a template means "not set"; only a blank path is a value, as in Spring.
             if !text.trim().is_empty() || *key == keys::CONTEXT_PATH {

@@ -1,12 +1,14 @@
 //! One request as a handler sees it, and what a handler answers.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, USER_AGENT};
 
+use super::auth::Auth;
 use super::params::Params;
 use super::reply::Reply;
 use crate::cluster::members::Members;
@@ -43,6 +45,8 @@ pub struct App {
     pub allow_origins: Vec<String>,
     /// Largest body in bytes.
     pub max_body_bytes: usize,
+    /// Who may do what.
+    pub auth: Auth,
     /// The report of the restore, as JSON.
     pub restore_report: bytes::Bytes,
 }
@@ -64,7 +68,7 @@ pub fn server_status(switches: &Switches) -> ServerStatus {
 /// A request with its parameters.
 pub struct Call<'a> {
     /// What to work on.
-    pub app: &'a App,
+    pub app: &'a Arc<App>,
     /// As sent.
     pub method: &'a Method,
     /// As sent, context included, without the query.
@@ -77,6 +81,21 @@ pub struct Call<'a> {
     pub body: &'a [u8],
     /// The switches in force when the request came.
     pub switches: &'a Switches,
+    /// Address the request came from; a proxy's, if there is one.
+    pub peer: IpAddr,
+    /// Who asks, as far as the route wants to know.
+    pub caller: Caller,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// Not known: authentication is off, or the route is open.
+    Anybody,
+    /// A server of this cluster.
+    Peer,
+    /// A user, by name.
+    User(Arc<str>),
 }
 
 /// What a handler wants to happen next.
@@ -85,7 +104,12 @@ pub enum Step {
     Answer(Reply),
     /// Carry the command out; then the answer.
     Write(Command, Then),
+    /// Do this, which takes long, on a thread for such work; then what it says.
+    Blocking(Work),
 }
+
+/// Work that would keep a thread of the runtime busy.
+pub type Work = Box<dyn FnOnce() -> Result<Step> + Send>;
 
 /// The answer after a command has been carried out.
 pub enum Then {
@@ -199,6 +223,15 @@ impl<'a> Call<'a> {
             (_, true) => Ok(false),
             _ => Err(Error::Refused(format!("Invalid boolean value [{text}]"))),
         }
+    }
+
+    /// The service in `dom` as old clients name it: always of the default group, even when there is an `@@` in it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is missing.
+    pub fn dom(&self) -> Result<Named<'_>> {
+        let dom = self.params.given("dom").ok_or_else(|| Error::Input("Param 'dom' is required.".into()))?;
+        Ok(Named { namespace: self.namespace(), name: [DEFAULT_GROUP, GROUP_SEPARATOR, dom].concat().into() })
     }
 
     /// `clusterName`, or if that is blank `cluster`.

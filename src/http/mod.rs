@@ -1,7 +1,8 @@
 //! The HTTP side: connections and their limits (`server`, `conn`, `body`), from a request to parameters (`path`,
-//! `params`), the table of the API (`router`), its handlers (`ns/`, `console`; file path = URL path), and the one
+//! `params`), who may do what (`auth`), the table of the API (`router`), its handlers (`ns/`, `console`; file path = URL path), and the one
 //! place that picks a status (`reply`).
 
+pub mod auth;
 pub mod body;
 pub mod call;
 pub mod conn;

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    RETRY_AFTER,
+};
 use hyper::{Method, Response, StatusCode};
 
 use crate::error::Error;
@@ -34,9 +37,14 @@ pub struct Reply {
     status: StatusCode,
     kind: Kind,
     body: Bytes,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Reply {
+    fn new(status: StatusCode, kind: Kind, body: impl Into<Bytes>) -> Self {
+        Self { status, kind, body: body.into(), header: None }
+    }
+
     /// The two letters that clients compare.
     pub fn ok() -> Self {
         Self::text("ok")
@@ -44,44 +52,44 @@ impl Reply {
 
     /// A plain text.
     pub fn text(body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, kind: Kind::Text, body: body.into() }
+        Self::new(StatusCode::OK, Kind::Text, body)
     }
 
     /// A JSON text.
     pub fn json(body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, kind: Kind::Json, body: body.into() }
+        Self::new(StatusCode::OK, Kind::Json, body)
     }
 
     /// A page.
     pub fn html(body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, kind: Kind::Html, body: body.into() }
+        Self::new(StatusCode::OK, Kind::Html, body)
     }
 
     /// JSON with the label that the actuator gives it.
     pub fn actuator(body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, kind: Kind::Actuator, body: body.into() }
+        Self::new(StatusCode::OK, Kind::Actuator, body)
     }
 
     /// What is asked for is at `place`.
     pub fn redirect(place: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::FOUND, kind: Kind::Redirect, body: place.into() }
+        Self::new(StatusCode::FOUND, Kind::Redirect, place)
     }
 
     /// A request that an operator wants ended with this status (`spec/instance-api.md` 1, step 1).
     pub fn limited(status: i32) -> Self {
         let status = u16::try_from(status).ok().and_then(|code| StatusCode::from_u16(code).ok());
-        Self { status: status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE), kind: Kind::Bare, body: Bytes::new() }
+        Self::new(status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE), Kind::Bare, Bytes::new())
     }
 
     /// The server's status doesn't allow the request (`spec/instance-api.md` 1, step 2).
     pub fn shut(status: &str) -> Self {
         let body = format!("server is {status}now, please try again later!");
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, kind: Kind::Bare, body: body.into() }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Bare, body)
     }
 
     /// The node can't do its work now; a probe asks.
     pub fn not_ready(reason: &str) -> Self {
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, kind: Kind::Text, body: reason.to_owned().into() }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Text, reason.to_owned())
     }
 
     /// An operation that failed (`spec/instance-api.md` 3.2).
@@ -96,23 +104,23 @@ impl Reply {
             Error::Denied(text) => text.clone(),
             other => format!("caused: {};", other.message()),
         };
-        Self { status, kind: Kind::Text, body: body.into() }
+        Self::new(status, Kind::Text, body)
     }
 
     /// A path that is not to be served, whatever it means.
     pub fn bad_path(fault: &str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, kind: Kind::Text, body: format!("caused: {fault};").into() }
+        Self::new(StatusCode::BAD_REQUEST, Kind::Text, format!("caused: {fault};"))
     }
 
     /// The body is larger than this server takes.
     pub fn too_large(limit_bytes: usize) -> Self {
         let body = format!("caused: the body is larger than {limit_bytes} bytes;");
-        Self { status: StatusCode::PAYLOAD_TOO_LARGE, kind: Kind::Text, body: body.into() }
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Text, body)
     }
 
     /// A page of an origin that may not call.
     pub fn foreign_origin() -> Self {
-        Self { status: StatusCode::FORBIDDEN, kind: Kind::Text, body: "Invalid CORS request".into() }
+        Self::new(StatusCode::FORBIDDEN, Kind::Text, "Invalid CORS request")
     }
 
     /// Below the naming API: an unknown path, or a method that the path doesn't know (3.3). `path` as it was sent.
@@ -129,7 +137,45 @@ impl Reply {
     /// Elsewhere: a known path with a method that it doesn't know.
     pub fn wrong_method(method: &Method) -> Self {
         let body = format!("caused: Request method '{method}' not supported;");
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, kind: Kind::Text, body: body.into() }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Text, body)
+    }
+
+    /// The caller may not do this (`spec/auth.md` 3.2). Clients look for words of `message` to log in again.
+    pub fn forbidden(message: &str, path: &str) -> Self {
+        Self::object(StatusCode::FORBIDDEN, "Forbidden", message, path)
+    }
+
+    /// Too many failed logins of this user or from this address.
+    pub fn locked_out(wait_s: u64) -> Self {
+        let body = format!("too many failed logins, try again in {wait_s} s");
+        let reply = Self::new(StatusCode::TOO_MANY_REQUESTS, Kind::Text, body);
+        Self { header: Some((RETRY_AFTER, wait_s.into())), ..reply }
+    }
+
+    /// The answer of the administration of users (`spec/auth.md` 6).
+    pub fn done(message: &str) -> Self {
+        Self::result(StatusCode::OK, message)
+    }
+
+    /// The refusal that the administration of users dresses up as success (`spec/auth.md` 6.1).
+    pub fn not_yours() -> Self {
+        Self { status: StatusCode::OK, ..Self::result(StatusCode::FORBIDDEN, "authorization failed!") }
+    }
+
+    fn result(code: StatusCode, message: &str) -> Self {
+        let mut body = format!("{{\"code\":{},\"message\":", code.as_u16()).into_bytes();
+        json::string(message, &mut body);
+        body.extend_from_slice(b",\"data\":null}");
+        Self::new(code, Kind::Json, body)
+    }
+
+    /// With the token in a header too, as a login answers it.
+    pub fn with_bearer(mut self, token: &str) -> Self {
+        if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}")) {
+            value.set_sensitive(true);
+            self.header = Some((AUTHORIZATION, value));
+        }
+        self
     }
 
     fn object(status: StatusCode, name: &str, message: &str, path: &str) -> Self {
@@ -141,7 +187,7 @@ impl Reply {
         body.extend_from_slice(b",\"path\":");
         json::string(path, &mut body);
         body.push(b'}');
-        Self { status, kind: Kind::Json, body: body.into() }
+        Self::new(status, Kind::Json, body)
     }
 
     /// The HTTP response to a request with these headers. A plain text is labelled JSON where the client asks for
@@ -153,6 +199,9 @@ impl Reply {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_SECURITY_POLICY, SCRIPTS);
+        if let Some((name, value)) = self.header {
+            headers.insert(name, value);
+        }
         let label = match kind {
             Kind::Text => TEXT,
             Kind::Json => JSON,

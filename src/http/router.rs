@@ -10,8 +10,13 @@ use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
+use super::auth::access::{
+    ADMIN, Access, LOGGED_IN, OPEN, OWN, PEER, PEER_OR_ADMIN, READ, READ_ACCOUNTS, READ_ALL, READ_DOM, READ_GROUP,
+    READ_NAMESPACE, WRITE, WRITE_ACCOUNTS, WRITE_DOM, WRITE_SWITCHES,
+};
+use super::auth::{login::login, permissions, roles, users};
 use super::body::{self, BodyError};
-use super::call::{App, Call, Handler, Step, Then};
+use super::call::{App, Call, Caller, Handler, Step, Then};
 use super::conn::Conn;
 use super::console::{self, namespaces};
 use super::ns::{catalog, cluster, health, instance, legacy, operator, raft, service};
@@ -24,8 +29,8 @@ use crate::model::command::Outcome;
 use crate::model::settings::Switches;
 use crate::wire::statuses;
 
-/// A method, a path below the context path, and what answers it.
-pub struct Route(pub Method, pub &'static str, pub Handler);
+/// A method, a path below the context path, what answers it, and what a caller needs.
+pub struct Route(pub Method, pub &'static str, pub Handler, pub Access);
 
 const DELETE: Method = Method::DELETE;
 const GET: Method = Method::GET;
@@ -33,101 +38,121 @@ const PATCH: Method = Method::PATCH;
 const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
 
-/// Everything that is answered. Paths are compared exactly, after decoding and without one trailing slash.
+/// Everything that is answered. Paths are compared exactly, after decoding and without one trailing slash. What the last
+/// column means: [`Access`].
 pub const ROUTES: &[Route] = &[
-    Route(POST, "/v1/ns/instance", instance::register),
-    Route(DELETE, "/v1/ns/instance", instance::deregister),
-    Route(PUT, "/v1/ns/instance", instance::replace),
-    Route(PATCH, "/v1/ns/instance", instance::patch),
-    Route(GET, "/v1/ns/instance", instance::detail),
-    Route(GET, "/v1/ns/instance/list", instance::list),
-    Route(PUT, "/v1/ns/instance/beat", instance::beat),
-    Route(GET, "/v1/ns/instance/statuses", instance::statuses),
-    Route(PUT, "/v1/ns/instance/metadata/batch", instance::merge_metadata),
-    Route(DELETE, "/v1/ns/instance/metadata/batch", instance::remove_metadata),
-    Route(POST, "/v1/ns/api", instance::register),
-    Route(DELETE, "/v1/ns/api", instance::deregister),
-    Route(PUT, "/v1/ns/api", instance::replace),
-    Route(PATCH, "/v1/ns/api", instance::patch),
-    Route(GET, "/v1/ns/api", instance::detail),
-    Route(GET, "/v1/ns/api/list", instance::list),
-    Route(PUT, "/v1/ns/api/beat", instance::beat),
-    Route(GET, "/v1/ns/api/statuses", instance::statuses),
-    Route(PUT, "/v1/ns/api/metadata/batch", instance::merge_metadata),
-    Route(DELETE, "/v1/ns/api/metadata/batch", instance::remove_metadata),
-    Route(GET, "/v1/ns/api/srvIPXT", legacy::list),
-    Route(GET, "/v1/ns/api/clientBeat", legacy::beat),
-    Route(GET, "/v1/ns/api/allDomNames", legacy::all_names),
-    Route(PUT, "/v1/ns/health", health::set),
-    Route(PUT, "/v1/ns/health/instance", health::set),
-    Route(GET, "/v1/ns/health/server", health::server),
-    Route(POST, "/v1/ns/service", service::create),
-    Route(DELETE, "/v1/ns/service", service::delete),
-    Route(PUT, "/v1/ns/service", service::update),
-    Route(GET, "/v1/ns/service", service::detail),
-    Route(GET, "/v1/ns/service/list", service::list),
-    Route(GET, "/v1/ns/service/names", service::names),
-    Route(GET, "/v1/ns/service/subscribers", service::subscribers),
-    Route(PUT, "/v1/ns/service/checksum", service::checksum),
-    Route(POST, "/v1/ns/service/status", service::status),
-    Route(PUT, "/v1/ns/cluster", cluster::update),
-    Route(GET, "/v1/ns/catalog/service", catalog::service),
-    Route(GET, "/v1/ns/catalog/instances", catalog::instances),
-    Route(GET, "/v1/ns/catalog/services", catalog::services),
-    Route(GET, "/v1/ns/catalog/rt/service", catalog::response_times),
-    Route(GET, "/v1/ns/operator/metrics", operator::metrics),
-    Route(GET, "/v1/ns/ops/metrics", operator::metrics),
-    Route(GET, "/v1/ns/operator/restore", operator::restore),
-    Route(GET, "/v1/console/health/liveness", console::liveness),
-    Route(GET, "/v1/console/health/readiness", console::readiness),
-    Route(GET, "/v1/console/server/state", console::state),
-    Route(GET, "/v1/ns/operator/switches", operator::switches::show),
-    Route(PUT, "/v1/ns/operator/switches", operator::switches::change),
-    Route(GET, "/v1/ns/operator/servers", operator::members::servers),
-    Route(GET, "/v1/ns/operator/push/state", operator::push_state),
-    Route(GET, "/v1/ns/operator/distro/server", operator::members::distro_server),
-    Route(GET, "/v1/ns/operator/distro/status", operator::members::distro_status),
-    Route(GET, "/v1/ns/operator/cluster/state", operator::members::cluster_state),
-    Route(PUT, "/v1/ns/operator/log", operator::log),
-    Route(GET, "/v1/ns/operator/server/status", operator::members::server_status),
-    Route(GET, "/v1/ns/ops/switches", operator::switches::show),
-    Route(PUT, "/v1/ns/ops/switches", operator::switches::change),
-    Route(GET, "/v1/ns/ops/servers", operator::members::servers),
-    Route(GET, "/v1/ns/ops/push/state", operator::push_state),
-    Route(GET, "/v1/ns/ops/distro/server", operator::members::distro_server),
-    Route(GET, "/v1/ns/ops/distro/status", operator::members::distro_status),
-    Route(GET, "/v1/ns/ops/cluster/state", operator::members::cluster_state),
-    Route(PUT, "/v1/ns/ops/log", operator::log),
-    Route(GET, "/v1/ns/ops/server/status", operator::members::server_status),
-    Route(POST, "/v1/ns/raft/vote", raft::stopped),
-    Route(POST, "/v1/ns/raft/beat", raft::stopped),
-    Route(GET, "/v1/ns/raft/peer", raft::stopped),
-    Route(PUT, "/v1/ns/raft/datum/reload", raft::stopped),
-    Route(POST, "/v1/ns/raft/datum", raft::stopped),
-    Route(DELETE, "/v1/ns/raft/datum", raft::stopped),
-    Route(GET, "/v1/ns/raft/datum", raft::stopped),
-    Route(GET, "/v1/ns/raft/state", raft::stopped),
-    Route(POST, "/v1/ns/raft/datum/commit", raft::stopped),
-    Route(DELETE, "/v1/ns/raft/datum/commit", raft::stopped),
-    Route(GET, "/v1/ns/raft/leader", raft::stopped),
-    Route(GET, "/v1/ns/raft/listeners", raft::stopped),
-    Route(GET, "/v1/core/cluster/self", core::cluster::own),
-    Route(GET, "/v1/core/cluster/nodes", core::cluster::nodes),
-    Route(GET, "/v1/core/cluster/simple/nodes", core::cluster::simple_nodes),
-    Route(GET, "/v1/core/cluster/health", core::cluster::health),
-    Route(POST, "/v1/core/cluster/report", core::cluster::report),
-    Route(POST, "/v1/core/cluster/server/leave", core::cluster::leave),
-    Route(POST, "/v1/core/cluster/switch/lookup", core::cluster::switch_lookup),
-    Route(PUT, "/v1/core/ops/log", core::ops::log),
-    Route(GET, "/v1/core/ops/idInfo", core::ops::id_info),
-    Route(POST, "/v1/core/ops/raft", core::ops::raft),
-    Route(GET, "/v1/console/namespaces", namespaces::show),
-    Route(POST, "/v1/console/namespaces", namespaces::create),
-    Route(PUT, "/v1/console/namespaces", namespaces::rename),
-    Route(DELETE, "/v1/console/namespaces", namespaces::remove),
-    Route(GET, "/", ui::root),
-    Route(GET, "/actuator", ui::actuator),
-    Route(GET, "/actuator/health", ui::actuator_health),
+    Route(POST, "/v1/ns/instance", instance::register, WRITE),
+    Route(DELETE, "/v1/ns/instance", instance::deregister, WRITE),
+    Route(PUT, "/v1/ns/instance", instance::replace, WRITE),
+    Route(PATCH, "/v1/ns/instance", instance::patch, WRITE),
+    Route(GET, "/v1/ns/instance", instance::detail, READ),
+    Route(GET, "/v1/ns/instance/list", instance::list, READ),
+    Route(PUT, "/v1/ns/instance/beat", instance::beat, WRITE),
+    Route(GET, "/v1/ns/instance/statuses", instance::statuses, PEER),
+    Route(PUT, "/v1/ns/instance/metadata/batch", instance::merge_metadata, WRITE),
+    Route(DELETE, "/v1/ns/instance/metadata/batch", instance::remove_metadata, WRITE),
+    Route(POST, "/v1/ns/api", instance::register, WRITE),
+    Route(DELETE, "/v1/ns/api", instance::deregister, WRITE),
+    Route(PUT, "/v1/ns/api", instance::replace, WRITE),
+    Route(PATCH, "/v1/ns/api", instance::patch, WRITE),
+    Route(GET, "/v1/ns/api", instance::detail, READ),
+    Route(GET, "/v1/ns/api/list", instance::list, READ),
+    Route(PUT, "/v1/ns/api/beat", instance::beat, WRITE),
+    Route(GET, "/v1/ns/api/statuses", instance::statuses, PEER),
+    Route(PUT, "/v1/ns/api/metadata/batch", instance::merge_metadata, WRITE),
+    Route(DELETE, "/v1/ns/api/metadata/batch", instance::remove_metadata, WRITE),
+    Route(GET, "/v1/ns/api/srvIPXT", legacy::list, READ_DOM),
+    Route(GET, "/v1/ns/api/clientBeat", legacy::beat, WRITE_DOM),
+    Route(GET, "/v1/ns/api/allDomNames", legacy::all_names, READ_ALL),
+    Route(PUT, "/v1/ns/health", health::set, WRITE),
+    Route(PUT, "/v1/ns/health/instance", health::set, WRITE),
+    Route(GET, "/v1/ns/health/server", health::server, OPEN),
+    Route(POST, "/v1/ns/service", service::create, WRITE),
+    Route(DELETE, "/v1/ns/service", service::delete, WRITE),
+    Route(PUT, "/v1/ns/service", service::update, WRITE),
+    Route(GET, "/v1/ns/service", service::detail, READ),
+    Route(GET, "/v1/ns/service/list", service::list, READ_GROUP),
+    Route(GET, "/v1/ns/service/names", service::names, READ_ALL),
+    Route(GET, "/v1/ns/service/subscribers", service::subscribers, READ),
+    Route(PUT, "/v1/ns/service/checksum", service::checksum, PEER),
+    Route(POST, "/v1/ns/service/status", service::status, PEER),
+    Route(PUT, "/v1/ns/cluster", cluster::update, WRITE),
+    Route(GET, "/v1/ns/catalog/service", catalog::service, READ),
+    Route(GET, "/v1/ns/catalog/instances", catalog::instances, READ),
+    Route(GET, "/v1/ns/catalog/services", catalog::services, READ_NAMESPACE),
+    Route(GET, "/v1/ns/catalog/rt/service", catalog::response_times, READ),
+    Route(GET, "/v1/ns/operator/metrics", operator::metrics, OPEN),
+    Route(GET, "/v1/ns/ops/metrics", operator::metrics, OPEN),
+    Route(GET, "/v1/ns/operator/restore", operator::restore, LOGGED_IN),
+    Route(GET, "/v1/console/health/liveness", console::liveness, OPEN),
+    Route(GET, "/v1/console/health/readiness", console::readiness, OPEN),
+    Route(GET, "/v1/console/server/state", console::state, OPEN),
+    Route(GET, "/v1/ns/operator/switches", operator::switches::show, OPEN),
+    Route(PUT, "/v1/ns/operator/switches", operator::switches::change, WRITE_SWITCHES),
+    Route(GET, "/v1/ns/operator/servers", operator::members::servers, OPEN),
+    Route(GET, "/v1/ns/operator/push/state", operator::push_state, OPEN),
+    Route(GET, "/v1/ns/operator/distro/server", operator::members::distro_server, OPEN),
+    Route(GET, "/v1/ns/operator/distro/status", operator::members::distro_status, OPEN),
+    Route(GET, "/v1/ns/operator/cluster/state", operator::members::cluster_state, OPEN),
+    Route(PUT, "/v1/ns/operator/log", operator::log, ADMIN),
+    Route(GET, "/v1/ns/operator/server/status", operator::members::server_status, ADMIN),
+    Route(GET, "/v1/ns/ops/switches", operator::switches::show, OPEN),
+    Route(PUT, "/v1/ns/ops/switches", operator::switches::change, WRITE_SWITCHES),
+    Route(GET, "/v1/ns/ops/servers", operator::members::servers, OPEN),
+    Route(GET, "/v1/ns/ops/push/state", operator::push_state, OPEN),
+    Route(GET, "/v1/ns/ops/distro/server", operator::members::distro_server, OPEN),
+    Route(GET, "/v1/ns/ops/distro/status", operator::members::distro_status, OPEN),
+    Route(GET, "/v1/ns/ops/cluster/state", operator::members::cluster_state, OPEN),
+    Route(PUT, "/v1/ns/ops/log", operator::log, ADMIN),
+    Route(GET, "/v1/ns/ops/server/status", operator::members::server_status, ADMIN),
+    Route(POST, "/v1/ns/raft/vote", raft::stopped, PEER),
+    Route(POST, "/v1/ns/raft/beat", raft::stopped, PEER),
+    Route(GET, "/v1/ns/raft/peer", raft::stopped, PEER),
+    Route(PUT, "/v1/ns/raft/datum/reload", raft::stopped, PEER),
+    Route(POST, "/v1/ns/raft/datum", raft::stopped, PEER),
+    Route(DELETE, "/v1/ns/raft/datum", raft::stopped, PEER),
+    Route(GET, "/v1/ns/raft/datum", raft::stopped, PEER),
+    Route(GET, "/v1/ns/raft/state", raft::stopped, PEER),
+    Route(POST, "/v1/ns/raft/datum/commit", raft::stopped, PEER),
+    Route(DELETE, "/v1/ns/raft/datum/commit", raft::stopped, PEER),
+    Route(GET, "/v1/ns/raft/leader", raft::stopped, PEER),
+    Route(GET, "/v1/ns/raft/listeners", raft::stopped, PEER),
+    Route(GET, "/v1/core/cluster/self", core::cluster::own, OPEN),
+    Route(GET, "/v1/core/cluster/nodes", core::cluster::nodes, OPEN),
+    Route(GET, "/v1/core/cluster/simple/nodes", core::cluster::simple_nodes, OPEN),
+    Route(GET, "/v1/core/cluster/health", core::cluster::health, OPEN),
+    Route(POST, "/v1/core/cluster/report", core::cluster::report, PEER_OR_ADMIN),
+    Route(POST, "/v1/core/cluster/server/leave", core::cluster::leave, PEER_OR_ADMIN),
+    Route(POST, "/v1/core/cluster/switch/lookup", core::cluster::switch_lookup, PEER_OR_ADMIN),
+    Route(PUT, "/v1/core/ops/log", core::ops::log, ADMIN),
+    Route(GET, "/v1/core/ops/idInfo", core::ops::id_info, ADMIN),
+    Route(POST, "/v1/core/ops/raft", core::ops::raft, ADMIN),
+    Route(GET, "/v1/console/namespaces", namespaces::show, LOGGED_IN),
+    Route(POST, "/v1/console/namespaces", namespaces::create, ADMIN),
+    Route(PUT, "/v1/console/namespaces", namespaces::rename, ADMIN),
+    Route(DELETE, "/v1/console/namespaces", namespaces::remove, ADMIN),
+    Route(GET, "/", ui::root, OPEN),
+    Route(GET, "/actuator", ui::actuator, OPEN),
+    Route(GET, "/actuator/health", ui::actuator_health, OPEN),
+    Route(POST, "/v1/auth/login", login, OPEN),
+    Route(POST, "/v1/auth/users/login", login, OPEN),
+    Route(GET, "/v1/auth/users", users::list, READ_ACCOUNTS),
+    Route(GET, "/v1/auth/users/search", users::search, READ_ACCOUNTS),
+    Route(POST, "/v1/auth/users", users::create, WRITE_ACCOUNTS),
+    Route(PUT, "/v1/auth/users", users::change_password, OWN),
+    Route(DELETE, "/v1/auth/users", users::delete, WRITE_ACCOUNTS),
+    Route(GET, "/v1/auth", users::list, READ_ACCOUNTS),
+    Route(GET, "/v1/auth/search", users::search, READ_ACCOUNTS),
+    Route(POST, "/v1/auth", users::create, WRITE_ACCOUNTS),
+    Route(PUT, "/v1/auth", users::change_password, OWN),
+    Route(DELETE, "/v1/auth", users::delete, WRITE_ACCOUNTS),
+    Route(GET, "/v1/auth/roles", roles::list, READ_ACCOUNTS),
+    Route(GET, "/v1/auth/roles/search", roles::search, READ_ACCOUNTS),
+    Route(POST, "/v1/auth/roles", roles::grant, WRITE_ACCOUNTS),
+    Route(DELETE, "/v1/auth/roles", roles::revoke, WRITE_ACCOUNTS),
+    Route(GET, "/v1/auth/permissions", permissions::list, READ_ACCOUNTS),
+    Route(POST, "/v1/auth/permissions", permissions::permit, WRITE_ACCOUNTS),
+    Route(DELETE, "/v1/auth/permissions", permissions::forbid, WRITE_ACCOUNTS),
 ];
 
 /// Paths whose handlers read the body themselves, whatever it holds. The limits for bodies are the same.
@@ -137,7 +162,7 @@ const RAW_BODIES: &[&str] =
 /// What answers the methods of a path.
 #[derive(Default)]
 struct Methods {
-    handlers: Vec<(&'static Method, Handler)>,
+    handlers: Vec<(&'static Method, Handler, Access)>,
     raw_body: bool,
 }
 
@@ -145,6 +170,7 @@ struct Methods {
 #[derive(Clone, Copy)]
 struct Found {
     handler: Handler,
+    access: Access,
     raw_body: bool,
 }
 
@@ -158,8 +184,8 @@ impl Router {
     /// The table in front of `app`.
     pub fn new(app: Arc<App>) -> Self {
         let mut paths: HashMap<&'static str, Methods, _> = HashMap::default();
-        for Route(method, path, handler) in ROUTES {
-            paths.entry(path).or_default().handlers.push((method, *handler));
+        for Route(method, path, handler, access) in ROUTES {
+            paths.entry(path).or_default().handlers.push((method, *handler, *access));
         }
         for path in RAW_BODIES {
             paths.entry(path).or_default().raw_body = true;
@@ -174,7 +200,7 @@ impl Router {
         let reply = match self.find(&head, &switches) {
             Err(reply) => reply,
             Ok(found) => match self.body(&head, body, found, conn).await {
-                Ok(body) => self.finish(self.step(&head, &body, found, &switches)).await,
+                Ok(body) => self.handle(&head, &body, found, &switches, conn).await,
                 Err(BodyError::TooLarge { limit_bytes }) => Reply::too_large(limit_bytes),
                 Err(error @ BodyError::Busy) => Reply::error(&Error::Limit(error.to_string())),
                 Err(error @ BodyError::Broken(_)) => Reply::error(&Error::Input(error.to_string())),
@@ -193,10 +219,20 @@ impl Router {
         }
     }
 
-    fn step(&self, head: &Parts, body: &[u8], found: Found, switches: &Switches) -> Result<Step> {
-        let (app, method, headers) = (&*self.app, &head.method, &head.headers);
-        let params = Params::read(method, head.uri.query(), headers.get(CONTENT_TYPE), body)?;
-        (found.handler)(&Call { app, method, path: head.uri.path(), headers, params, body, switches })
+    /// The one way to a handler: nobody gets there without what the route needs.
+    async fn handle(&self, head: &Parts, body: &[u8], found: Found, switches: &Switches, conn: &Conn) -> Reply {
+        let (app, method, headers, path) = (&self.app, &head.method, &head.headers, head.uri.path());
+        let params = match Params::read(method, head.uri.query(), headers.get(CONTENT_TYPE), body) {
+            Ok(params) => params,
+            Err(error) => return Reply::error(&error),
+        };
+        let (peer, caller) = (conn.peer().ip(), Caller::Anybody);
+        let mut call = Call { app, method, path, headers, params, body, switches, peer, caller };
+        match self.app.auth.admit(&call, found.access).await {
+            Ok(caller) => call.caller = caller,
+            Err(refusal) => return refusal,
+        }
+        self.finish((found.handler)(&call)).await
     }
 
     fn find(&self, head: &Parts, switches: &Switches) -> Result<Found, Reply> {
@@ -218,18 +254,21 @@ impl Router {
         };
         // Elsewhere every GET answers a HEAD too.
         let wanted = if *method == Method::HEAD && !naming { &Method::GET } else { method };
-        match methods.handlers.iter().find(|(known, _)| *known == wanted) {
-            Some((_, handler)) => Ok(Found { handler: *handler, raw_body: methods.raw_body }),
+        match methods.handlers.iter().find(|(known, ..)| *known == wanted) {
+            Some((_, handler, access)) => Ok(Found { handler: *handler, access: *access, raw_body: methods.raw_body }),
             None if naming => Err(Reply::no_such_api(method, sent)),
             None => Err(Reply::wrong_method(method)),
         }
     }
 
-    async fn finish(&self, step: Result<Step>) -> Reply {
-        let (command, then) = match step {
-            Ok(Step::Answer(reply)) => return reply,
-            Ok(Step::Write(command, then)) => (command, then),
-            Err(error) => return Reply::error(&error),
+    async fn finish(&self, mut step: Result<Step>) -> Reply {
+        let (command, then) = loop {
+            match step {
+                Ok(Step::Answer(reply)) => return reply,
+                Ok(Step::Write(command, then)) => break (command, then),
+                Ok(Step::Blocking(work)) => step = self.app.auth.gate().run(work).await.flatten(),
+                Err(error) => return Reply::error(&error),
+            }
         };
         match (self.app.commit.run(command).await, then) {
             (Err(error), _) => Reply::error(&error),
@@ -250,12 +289,12 @@ mod tests {
     #[test]
     fn no_route_stands_twice_and_raw_bodies_are_of_routes() {
         let mut seen = HashSet::new();
-        for Route(method, path, _) in ROUTES {
+        for Route(method, path, ..) in ROUTES {
             assert!(seen.insert((method, path)), "{method} {path} stands twice");
             assert!(path.starts_with('/') && (!path.ends_with('/') || *path == "/"), "{path}");
         }
         for path in RAW_BODIES {
-            assert!(ROUTES.iter().any(|Route(_, known, _)| known == path), "{path} is no route");
+            assert!(ROUTES.iter().any(|Route(_, known, ..)| known == path), "{path} is no route");
         }
     }
 }

@@ -8,6 +8,7 @@ pub use switch::{PushLanguage, Switch, SwitchChange};
 
 use std::sync::Arc;
 
+use super::account::AccountChange;
 use super::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, ServiceKey, ServiceSettings};
 
 /// A change that somebody wants. One that reads before it writes is resolved by the committer, never before.
@@ -63,6 +64,8 @@ pub enum Command {
     Switch(SwitchChange),
     /// Changes a namespace label.
     Label(LabelChange),
+    /// Changes users, roles or permissions.
+    Account(AccountChange),
 }
 
 impl Command {

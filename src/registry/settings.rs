@@ -98,6 +98,28 @@ impl Settings {
         all.into_iter().map(|(_, triple)| triple).collect()
     }
 
+    /// The roles that a user holds, in order of names.
+    pub fn roles_of(&self, user: &str) -> Vec<Arc<str>> {
+        let first = SettingKey::Role { role: "".into(), user: "".into() };
+        let stored = self.stored.read();
+        let roles = stored.range(first..).map_while(|(key, _)| match key {
+            SettingKey::Role { role, user } => Some((role, user)),
+            _ => None,
+        });
+        roles.filter(|(_, holder)| ***holder == *user).map(|(role, _)| role.clone()).collect()
+    }
+
+    /// Whether `fits` holds for one of the `(resource, action)` pairs of a role.
+    pub fn any_permission(&self, role: &str, fits: impl Fn(&str, &str) -> bool) -> bool {
+        let first = SettingKey::Permission { role: role.into(), resource: "".into(), action: "".into() };
+        let stored = self.stored.read();
+        let mut permissions = stored.range(first..).map_while(|(key, _)| match key {
+            SettingKey::Permission { role: of, resource, action } if **of == *role => Some((resource, action)),
+            _ => None,
+        });
+        permissions.any(|(resource, action)| fits(resource, action))
+    }
+
     /// A number above that of every namespace, user, role and permission there is: what comes next gets it.
     pub fn next_number(&self) -> u64 {
         let number = |setting: &Setting| match setting {

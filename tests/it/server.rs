@@ -70,6 +70,13 @@ impl Server {
         server
     }
 
+    /// Replaces the configuration file, for the next start.
+    pub(crate) fn configure(&self, properties: &str) {
+        let conf = self.home().join("conf");
+        fs::create_dir_all(&conf).expect("a folder for the configuration");
+        fs::write(conf.join("application.properties"), properties).expect("a configuration file");
+    }
+
     /// Starts the process again on the same home and port, without waiting for anything.
     pub(crate) fn spawn(&mut self) {
         assert!(self.child.is_none(), "the server runs already");

@@ -3,25 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::instance;
-use crate::error::{Error, Result};
-use crate::http::call::{Call, Named, Step};
-use crate::model::{DEFAULT_GROUP, DEFAULT_NAMESPACE, GROUP_SEPARATOR};
+use crate::error::Result;
+use crate::http::call::{Call, Step};
+use crate::model::DEFAULT_NAMESPACE;
 use crate::wire::agent::{Kind, Version};
 use crate::wire::json;
-
-/// The service in `dom`, always of the default group, even when there is an `@@` in it.
-fn dom<'a>(call: &'a Call<'_>) -> Result<Named<'a>> {
-    let dom = call.params.given("dom").ok_or_else(|| Error::Input("Param 'dom' is required.".into()))?;
-    let name = [DEFAULT_GROUP, GROUP_SEPARATOR, dom].concat();
-    Ok(Named { namespace: call.namespace(), name: name.into() })
-}
 
 /// GET `srvIPXT`: a list.
 ///
 /// # Errors
 /// As the list of instances.
 pub fn list(call: &Call<'_>) -> Result<Step> {
-    instance::list_of(call, dom(call)?)
+    instance::list_of(call, call.dom()?)
 }
 
 /// GET `clientBeat`: a beat.
@@ -29,7 +22,7 @@ pub fn list(call: &Call<'_>) -> Result<Step> {
 /// # Errors
 /// As the beat.
 pub fn beat(call: &Call<'_>) -> Result<Step> {
-    instance::beat_of(call, dom)
+    instance::beat_of(call, |call| call.dom())
 }
 
 /// GET `allDomNames`: plain names by namespace; of `public` alone for DNS agents up to 1.0.1.

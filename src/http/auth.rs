@@ -1,0 +1,198 @@
+//! Who asks, and whether he may (`spec/auth.md`). The router asks [`Auth::admit`] before any handler sees a request.
+//!
+//! What each route needs stands in the table of routes; what that means, in [`access`]. Nothing is cached that could
+//! outlive a change of users, roles or permissions: all of it counts from the next request on. The agent that a client
+//! says it is, the address it comes from and sessions play no part.
+
+pub mod access;
+pub mod gate;
+mod hs;
+mod lockout;
+pub mod login;
+mod page;
+pub mod password;
+pub mod permissions;
+pub mod roles;
+pub mod token;
+pub mod users;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::call::{Call, Caller};
+use super::reply::Reply;
+use crate::error::{Error, Result};
+use access::{Access, Refusal};
+use gate::Gate;
+use password::{Attempt, Passwords, Verdict};
+use token::{Fault, Tokens};
+
+/// Of the header that carries a token.
+const BEARER: &str = "Bearer ";
+/// No token and no user, or not the right password.
+const UNKNOWN_USER: &str = "unknown user!";
+
+/// How to tell who asks.
+pub struct Options {
+    /// Whether anybody is asked.
+    pub enabled: bool,
+    /// Key of the tokens, at least 32 bytes.
+    pub token_key: Vec<u8>,
+    /// Life of a token in seconds.
+    pub token_ttl_s: u64,
+    /// Header and value by which the servers of a cluster know each other; `None`: there are none.
+    pub identity: Option<(String, String)>,
+}
+
+/// See the module.
+pub struct Auth {
+    enabled: bool,
+    identity: Option<Identity>,
+    tokens: Tokens,
+    passwords: Passwords,
+    gate: Gate,
+}
+
+/// What the servers of a cluster show each other.
+struct Identity {
+    header: HeaderName,
+    digest: [u8; 32],
+}
+
+impl Identity {
+    /// Compared by digest, so that neither place nor length of a difference shows in the time.
+    fn is_shown(&self, headers: &HeaderMap) -> bool {
+        let shown = headers.get(&self.header).map(|value| Sha256::digest(value.as_bytes()));
+        shown.is_some_and(|digest| bool::from(digest.as_slice().ct_eq(&self.digest)))
+    }
+}
+
+impl Auth {
+    /// With nobody logged in.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the identity has no legal header name, or the system no random numbers.
+    pub fn new(options: Options) -> Result<Self> {
+        let identity = options.identity.map(|(header, value)| {
+            let header = HeaderName::try_from(&header);
+            let header = header.map_err(|_| Error::Setup("the server identity is no header name".into()))?;
+            Ok(Identity { header, digest: Sha256::digest(value.as_bytes()).into() })
+        });
+        Ok(Self {
+            enabled: options.enabled,
+            identity: identity.transpose()?,
+            tokens: Tokens::new(&options.token_key, options.token_ttl_s),
+            passwords: Passwords::new()?,
+            gate: Gate::default(),
+        })
+    }
+
+    /// Whether anybody is asked.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Where slow work goes.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Says who asks, if he may do what the route needs.
+    ///
+    /// # Errors
+    /// The refusal to answer.
+    pub async fn admit(&self, call: &Call<'_>, access: Access) -> Result<Caller, Reply> {
+        if !self.enabled {
+            if access.changes_accounts() {
+                let message = "authentication is off: users, roles and permissions can only be changed while it is on";
+                return Err(Reply::forbidden(message, call.path));
+            }
+            return Ok(Caller::Anybody);
+        }
+        if access == Access::Open {
+            return Ok(Caller::Anybody);
+        }
+        if self.identity.as_ref().is_some_and(|identity| identity.is_shown(call.headers)) {
+            return Ok(Caller::Peer);
+        }
+        let user = self.identify(call).await?;
+        let forbidden = |refusal| {
+            let message = match refusal {
+                Refusal::Forbidden => "authorization failed!",
+                Refusal::Unclear => "resource name invalid!",
+            };
+            Reply::forbidden(message, call.path)
+        };
+        access.decide(call.app.registry.settings(), &user, call).map_err(forbidden)?;
+        Ok(Caller::User(user.into()))
+    }
+
+    /// The user that the request names and proves (`spec/auth.md` 3.1).
+    async fn identify(&self, call: &Call<'_>) -> Result<String, Reply> {
+        let header = call.headers.get(AUTHORIZATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let in_header = header.as_ref().and_then(|text| text.strip_prefix(BEARER));
+        if let Some(token) = in_header.or_else(|| call.params.given("accessToken")) {
+            return self.tokens.user(token, now_s()).map_err(|fault| {
+                let message = if fault == Fault::Expired { "token expired!" } else { "token invalid!" };
+                Reply::forbidden(message, call.path)
+            });
+        }
+        let unknown = || Reply::forbidden(UNKNOWN_USER, call.path);
+        let user = call.params.raw("username").filter(|name| !name.is_empty()).ok_or_else(unknown)?;
+        let attempt = attempt(call, user, call.params.raw("password").unwrap_or_default());
+        let now_ms = call.app.clock.now_ms();
+        let verdict = match self.passwords.recall(&attempt, now_ms) {
+            Some(verdict) => verdict,
+            None => {
+                let app = Arc::clone(call.app);
+                let checked = self.gate.run(move || app.auth.passwords.check(&attempt, now_ms)).await;
+                checked.map_err(|error| Reply::error(&error))?
+            }
+        };
+        match verdict {
+            Verdict::Right => Ok(user.to_owned()),
+            Verdict::Wrong => Err(unknown()),
+            Verdict::Wait(wait_s) => Err(Reply::locked_out(wait_s)),
+        }
+    }
+}
+
+/// `password` against what is stored for `user`.
+fn attempt(call: &Call<'_>, user: &str, password: &str) -> Attempt {
+    let stored = login::stored_hash(call.app, user);
+    Attempt { user: user.to_owned(), password: password.to_owned(), stored, address: call.peer }
+}
+
+/// Seconds of the epoch.
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or_default()
+}
+
+/// A parameter that the administration of users needs, as it was given (`spec/auth.md` 6).
+///
+/// # Errors
+/// [`Error::Refused`] when it is missing.
+fn required<'c>(call: &'c Call<'_>, name: &str) -> Result<&'c str> {
+    required_of(call, name, "String")
+}
+
+fn required_of<'c>(call: &'c Call<'_>, name: &str, kind: &str) -> Result<&'c str> {
+    let missing = || format!("Required request parameter '{name}' for method parameter type {kind} is not present");
+    call.params.raw(name).ok_or_else(|| Error::Refused(missing()))
+}
+
+/// A name that is made here: at least one sign that is no blank, at most `max_chars`, nothing that breaks a line.
+///
+/// # Errors
+/// [`Error::Input`] with the rule.
+fn check_name(what: &str, text: &str, max_chars: usize) -> Result<()> {
+    let good = !text.trim().is_empty() && text.chars().count() <= max_chars && !text.contains(char::is_control);
+    if good {
+        return Ok(());
+    }
+    Err(Error::Input(format!("{what} must have 1 to {max_chars} characters, none of them a control character")))
+}
