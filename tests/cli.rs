@@ -124,8 +124,6 @@ fn wrong_usage_is_one_line_and_2() {
 #[test]
 fn what_is_not_built_is_refused() {
     let home = home_with("");
-    let auth = nacre(home.path(), &["--auth"], &[]);
-    assert!(refusal(&auth, 2).contains("authentication is not built yet"));
     let member = nacre(home.path(), &["--member", "127.0.0.1", "--member", "10.0.0.2:8848"], &[]);
     assert!(refusal(&member, 2).starts_with("nacre: member 10.0.0.2:8848 (from flag --member): clustering"));
 }

@@ -1,4 +1,5 @@
 mod settings;
+mod account;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,3 +1,5 @@
+mod auth;
+
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -337,14 +339,6 @@ fn other_members_are_refused_and_own_ones_kept() {
     let by_flag = Flags { members: vec!["10.0.0.9".to_owned()], ..flags(&home) };
     let error = Config::load(&by_flag, []).unwrap_err();
     assert_eq!(error.message(), format!("member 10.0.0.9:8848 (from flag --member): {unbuilt}"));
-}
-
-#[test]
-fn authentication_is_refused_rather_than_pretended() {
-    assert!(refused("nacos.core.auth.enabled=true").contains("(from FILE line 1): authentication is not built yet"));
-    let home = home_with("");
-    let error = Config::load(&Flags { auth: true, ..flags(&home) }, []).unwrap_err();
-    assert!(error.message().contains("(from flag --auth): authentication is not built yet"), "{error}");
 }
 
 #[test]

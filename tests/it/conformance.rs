@@ -1,10 +1,12 @@
-//! The recorded conversations of tests/conformance/, replayed against the real binary: one test a folder.
+//! The recorded conversations of tests/conformance/, replayed against the real binary: one test a folder. Those of
+//! tests/conformance-auth/ need a server with authentication on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use crate::auth::PROPERTIES;
 use crate::replay::{Case, replay};
 use crate::server::Server;
 
@@ -25,13 +27,36 @@ const LATER: &[(&str, &str)] = &[
 ];
 const NO_PUSH: &str = "nobody subscribes before there is UDP push";
 
+/// The same for tests/conformance-auth/.
+const LATER_WITH_AUTH: &[(&str, &str)] = &[
+    ("auth/admin-may-all", "needs /v1/console/namespaces"),
+    ("auth/bad-token", "needs service/list"),
+    ("auth/console-needs-admin", "needs service/list"),
+    ("auth/no-token", "needs service/list"),
+    ("auth/open-paths", "needs operator/servers"),
+    ("auth/read-permission", "needs service/list"),
+    ("auth/read-write-permission", "needs service/list"),
+    ("auth/server-identity", "needs service/list"),
+    ("auth/service-permission", "needs service/list"),
+    ("auth/token-expired", "needs service/list"),
+    ("auth/token-forged", "needs service/list"),
+    ("auth/token-of-known-key", "needs service/list"),
+    ("auth/token-places", "needs service/list"),
+    ("auth/user-without-role", "needs service/list"),
+    ("auth/username-password-parameters", "needs service/list"),
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
 }
 
+fn root_with_auth() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance-auth")
+}
+
 /// The cases of a folder by name (`folder/case`).
-fn cases(folder: &str) -> Vec<(String, Case)> {
-    let mut cases: Vec<(String, Case)> = fs::read_dir(root().join(folder))
+fn cases(root: &Path, folder: &str) -> Vec<(String, Case)> {
+    let mut cases: Vec<(String, Case)> = fs::read_dir(root.join(folder))
         .expect("a folder of cases")
         .map(|entry| {
             let file = entry.expect("a readable folder").path();
@@ -46,8 +71,8 @@ fn cases(folder: &str) -> Vec<(String, Case)> {
 }
 
 /// What is wrong with a case's outcome, if anything.
-fn verdict(name: &str, outcome: Result<(), String>) -> Option<String> {
-    let later = LATER.iter().find(|(case, _)| *case == name);
+fn verdict(later: &[(&str, &str)], name: &str, outcome: Result<(), String>) -> Option<String> {
+    let later = later.iter().find(|(case, _)| *case == name);
     match (later, outcome) {
         (None, Ok(())) => None,
         (None, Err(reason)) => Some(format!("{name}: {reason}")),
@@ -60,16 +85,19 @@ fn verdict(name: &str, outcome: Result<(), String>) -> Option<String> {
 }
 
 fn folder(name: &str) {
-    let cases = cases(name);
+    replay_all(&root(), name, &Server::start(&[]), LATER);
+}
+
+fn replay_all(root: &Path, name: &str, server: &Server, later: &[(&str, &str)]) {
+    let cases = cases(root, name);
     assert!(!cases.is_empty(), "no case in {name}");
-    let server = Server::start(&[]);
     let address = server.address();
     let (alone, together): (Vec<_>, Vec<_>) = cases.iter().partition(|(_, case)| case.alone);
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut faults = Vec::new();
         while let Some((name, case)) = together.get(next.fetch_add(1, Ordering::Relaxed)) {
-            faults.extend(verdict(name, replay(address, case)));
+            faults.extend(verdict(later, name, replay(address, case)));
         }
         faults
     };
@@ -78,7 +106,7 @@ fn folder(name: &str) {
         workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not panic")).collect()
     });
     for (name, case) in alone {
-        faults.extend(verdict(name, replay(address, case)));
+        faults.extend(verdict(later, name, replay(address, case)));
     }
     faults.sort();
     for fault in &faults {
@@ -91,6 +119,13 @@ fn folder(name: &str) {
         cases.len(),
         faults.join("\n")
     );
+}
+
+#[test]
+fn with_authentication() {
+    replay_all(&root_with_auth(), "auth", &Server::start_with(PROPERTIES, &[]), LATER_WITH_AUTH);
+    let names: Vec<String> = cases(&root_with_auth(), "auth").into_iter().map(|(name, _)| name).collect();
+    assert!(LATER_WITH_AUTH.iter().all(|(case, _)| names.iter().any(|name| name == case)), "LATER names no case");
 }
 
 macro_rules! folders {
@@ -112,7 +147,7 @@ macro_rules! folders {
             let mut tests = vec![$(stringify!($name)),*];
             tests.sort_unstable();
             assert_eq!(folders, tests, "a folder needs a test of its name");
-            let names: Vec<String> = folders.iter().flat_map(|folder| cases(folder)).map(|(name, _)| name).collect();
+            let names: Vec<String> = folders.iter().flat_map(|folder| cases(&root(), folder)).map(|(name, _)| name).collect();
             for (name, why) in LATER {
                 assert!(names.iter().any(|case| case == name), "LATER names {name}, which does not exist");
                 assert!(!why.is_empty(), "LATER gives no reason for {name}");

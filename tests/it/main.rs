@@ -10,6 +10,7 @@
 )]
 
 mod checks;
+mod auth;
 mod client;
 mod compare;
 mod conformance;

@@ -112,12 +112,13 @@ impl<'de> Deserialize<'de> for Pairs {
         impl<'de> Visitor<'de> for Visit {
             type Value = Pairs;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of texts or a list of pairs")
+                f.write_str("an object of texts and numbers or a list of pairs")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
                 let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    pairs.push((name, text));
                 }
                 Ok(Pairs(pairs))
             }
