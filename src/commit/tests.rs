@@ -1,5 +1,5 @@
-mod settings;
 mod account;
+mod settings;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -41,7 +41,7 @@ impl Site {
     }
 
     fn start_with(properties: &str, flags: &[&str]) -> Self {
-        let mut site = Self { server: Server::start_with(properties, flags), admin: String::new() };
+        let mut site = Self { server: Server::configured(flags, properties), admin: String::new() };
         site.admin = site.token("nacos", "nacos");
         site
     }

@@ -15,7 +15,6 @@ const THREADS: usize = 8;
 
 /// Cases that need what is not built yet, with the reason. One that holds all the same is a failure: take it out.
 const LATER: &[(&str, &str)] = &[
-    ("auth/off-login", "there are no users yet"),
     ("list/cache-millis", "telling clients to poll every 10 s without pushing to them would only make them late"),
     ("operator/switch-push-cache-millis", NO_PUSH),
     ("operator/switch-push-enabled", NO_PUSH),
@@ -28,23 +27,7 @@ const LATER: &[(&str, &str)] = &[
 const NO_PUSH: &str = "nobody subscribes before there is UDP push";
 
 /// The same for tests/conformance-auth/.
-const LATER_WITH_AUTH: &[(&str, &str)] = &[
-    ("auth/admin-may-all", "needs /v1/console/namespaces"),
-    ("auth/bad-token", "needs service/list"),
-    ("auth/console-needs-admin", "needs service/list"),
-    ("auth/no-token", "needs service/list"),
-    ("auth/open-paths", "needs operator/servers"),
-    ("auth/read-permission", "needs service/list"),
-    ("auth/read-write-permission", "needs service/list"),
-    ("auth/server-identity", "needs service/list"),
-    ("auth/service-permission", "needs service/list"),
-    ("auth/token-expired", "needs service/list"),
-    ("auth/token-forged", "needs service/list"),
-    ("auth/token-of-known-key", "needs service/list"),
-    ("auth/token-places", "needs service/list"),
-    ("auth/user-without-role", "needs service/list"),
-    ("auth/username-password-parameters", "needs service/list"),
-];
+const LATER_WITH_AUTH: &[(&str, &str)] = &[];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
@@ -123,7 +106,7 @@ fn replay_all(root: &Path, name: &str, server: &Server, later: &[(&str, &str)]) 
 
 #[test]
 fn with_authentication() {
-    replay_all(&root_with_auth(), "auth", &Server::start_with(PROPERTIES, &[]), LATER_WITH_AUTH);
+    replay_all(&root_with_auth(), "auth", &Server::configured(&[], PROPERTIES), LATER_WITH_AUTH);
     let names: Vec<String> = cases(&root_with_auth(), "auth").into_iter().map(|(name, _)| name).collect();
     assert!(LATER_WITH_AUTH.iter().all(|(case, _)| names.iter().any(|name| name == case)), "LATER names no case");
 }

@@ -9,8 +9,8 @@
     reason = "all of it is test code; clippy.toml only knows functions marked as tests"
 )]
 
-mod checks;
 mod auth;
+mod checks;
 mod client;
 mod compare;
 mod conformance;

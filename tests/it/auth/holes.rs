@@ -14,7 +14,8 @@ const USERS: &str = "/v1/auth/users?pageNo=1&pageSize=9";
 
 /// Why a server with these properties does not start.
 fn refused_start(properties: &str) -> String {
-    let mut server = Server::unstarted(properties, &["--auth"]);
+    let mut server = Server::stopped(&["--auth"], |_| {});
+    server.configure(properties);
     server.spawn();
     server.wait_ready().expect_err("the server starts")
 }

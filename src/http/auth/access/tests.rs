@@ -6,13 +6,15 @@ use hyper::header::HeaderMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cluster::members::Members;
 use crate::commit;
 use crate::http::auth::{Auth, Options};
 use crate::http::call::{App, Caller};
 use crate::http::params::Params;
 use crate::model::Row;
 use crate::model::clock::AwakeClock;
-use crate::model::settings::{Setting, SettingKey, User};
+use crate::model::member::Member;
+use crate::model::settings::{Setting, SettingKey, Switches, User};
 use crate::registry::Registry;
 use crate::store::{Durability, OnFailure, Options as StoreOptions, Store};
 
@@ -36,6 +38,8 @@ impl World {
             commit,
             clock,
             context: "/nacos".into(),
+            members: Members::alone(Member::new("127.0.0.1", 8848)),
+            allow_origins: Vec::new(),
             port: 0,
             function_mode: None,
             max_body_bytes: 1 << 20,
@@ -66,7 +70,9 @@ impl World {
         let headers = HeaderMap::new();
         let (params, peer) = (Params::of_query(Some(query)), IpAddr::V4(Ipv4Addr::LOCALHOST));
         let (method, path, caller) = (&Method::GET, "/", Caller::Anybody);
-        look(&Call { app: &self.app, method, path, headers: &headers, params, peer, caller })
+        let switches = Switches::default();
+        let (app, headers, switches) = (&self.app, &headers, &switches);
+        look(&Call { app, method, path, headers, params, body: &[], switches, peer, caller })
     }
 
     fn decide(&self, user: &str, access: Access, query: &str) -> Result<(), Refusal> {
