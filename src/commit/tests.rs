@@ -181,6 +181,7 @@ fn what_checks_found_is_stored_when_it_is_new_and_told_in_any_case() {
     let world = World::new(Durability::Synced);
     let key = InstanceKey { ephemeral: false, ..key("g@@checked", "1.1.1.1") };
     world.run(Command::Register(key.clone(), Instance::default())).unwrap();
+    world.run(Command::CleanService(ServiceKey::new("public", "g@@none"))).unwrap();
     let told = || world.changes.load(Ordering::Relaxed);
     let found = |healthy| {
         let before = told();

@@ -73,7 +73,7 @@ pub const ROUTES: &[Route] = &[
     Route(GET, "/v1/ns/service", service::detail, READ),
     Route(GET, "/v1/ns/service/list", service::list, READ_GROUP),
     Route(GET, "/v1/ns/service/names", service::names, READ_ALL),
-    Route(GET, "/v1/ns/service/subscribers", service::subscribers, READ),
+    Route(GET, "/v1/ns/service/subscribers", service::subscribers, READ_NAMESPACE),
     Route(PUT, "/v1/ns/service/checksum", service::checksum, PEER),
     Route(POST, "/v1/ns/service/status", service::status, PEER),
     Route(PUT, "/v1/ns/cluster", cluster::update, WRITE),

@@ -98,15 +98,15 @@ fn missing_and_torn_files_have_stated_outcomes() {
         (|d| truncate(&d.join("store-000001/db"), 0),
          "the schema row is missing or damaged; the batch row is missing or damaged; 0 rows were found", false,
          &AFTER_DAMAGE),
-        (|d| fs::write(d.join("store-000001/conf"), "garbage of some length").unwrap(),
-         "store-000001 can't be opened: ", false, &AFTER_DAMAGE),
+        // sled's own settings hold no row: they are written anew, and nothing is lost or to be reported.
+        (|d| fs::write(d.join("store-000001/conf"), "garbage of some length").unwrap(), "", true, &AS_BEFORE),
     ];
     for (harm, damage, all, folder) in harms {
         let left = image(dir.path());
         harm(left.path());
         let opened = open(left.path());
         let found = opened.report.damage.clone().unwrap_or_default();
-        assert!(found.starts_with(damage), "{found}");
+        assert!(found.starts_with(damage) && found.is_empty() == damage.is_empty(), "{found}");
         assert_eq!(opened.content, if all { content.clone() } else { Content::new() }, "{damage}");
         assert_eq!(names(left.path()), folder, "{damage}");
         assert!(!opened.report.created);
