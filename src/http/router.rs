@@ -166,7 +166,7 @@ struct Methods {
     raw_body: bool,
 }
 
-/// A handler, and whether it wants the body.
+/// A handler, what its callers need, and whether it wants the body.
 #[derive(Clone, Copy)]
 struct Found {
     handler: Handler,

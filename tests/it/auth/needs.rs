@@ -71,6 +71,9 @@ const STATED: &[(&str, &str, Access)] = &[
     ("GET", "/v1/console/server/state", OPEN),
     ("GET", "/v1/console/health/*", OPEN),
     ("GET", "/actuator/health", OPEN),
+    // Links alone.
+    ("GET", "/", OPEN),
+    ("GET", "/actuator", OPEN),
     ("GET", "/v1/console/namespaces", LOGGED_IN),
     ("POST PUT DELETE", "/v1/console/namespaces", ADMIN),
     // Users.
