@@ -119,6 +119,8 @@ fn run(options: &Options) -> Result<()> {
 fn subjects() -> Vec<Subject> {
     let subject = |name: &str, server, work| Subject { name: name.into(), server, work };
     let mut all = vec![subject(report::BARE, 0, Work::Bare)];
+    // What the size of its request alone costs a beat.
+    all.push(subject("the same, sent a light beat", 0, Work::BareBeat));
     all.push(subject("light beat", 1, Work::Beat));
     all.push(subject("list of 10 instances", 1, Work::List));
     for (at, mode) in MODES.iter().enumerate() {

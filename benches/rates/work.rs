@@ -21,8 +21,10 @@ const REF_TIME: &[u8] = br#""lastRefTime":"#;
 /// A kind of request. Each request has a number, which says for which instance it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Anything, to the bare server.
+    /// As little as can be, to the bare server.
     Bare,
+    /// The request of a light beat, to the bare server.
+    BareBeat,
     /// A light beat of a known instance.
     Beat,
     /// The instances of a service.
@@ -95,7 +97,7 @@ impl Fleet {
     /// The request `number` of `work`; `made` is for one that is not kept.
     pub(crate) fn request<'a>(&'a self, work: Work, number: u64, made: &'a mut Vec<u8>) -> &'a [u8] {
         let kept = match work {
-            Work::Beat => &self.beats,
+            Work::Beat | Work::BareBeat => &self.beats,
             Work::List => &self.queries,
             Work::Existing => &self.registrations,
             Work::Bare | Work::New | Work::Remove => {
@@ -121,7 +123,7 @@ impl Fleet {
         out.clear();
         let written = match work {
             Work::Bare => write!(out, "GET / HTTP/1.1\r\n{AGENT}\r\n"),
-            Work::Beat => write!(
+            Work::Beat | Work::BareBeat => write!(
                 out,
                 "PUT {PREFIX}/beat?{name}&port={PORT}&clusterName=DEFAULT&ip={} HTTP/1.1\r\n{AGENT}Content-Length: 0\r\n\r\n",
                 known()
@@ -152,7 +154,7 @@ impl Fleet {
     /// Whether `body` is the right answer to the request `number` of `work`.
     pub(crate) fn is_answer(&self, work: Work, number: u64, body: &[u8]) -> bool {
         match work {
-            Work::Bare => body == bare::ANSWER.as_bytes(),
+            Work::Bare | Work::BareBeat => body == bare::ANSWER.as_bytes(),
             Work::Beat => body == BEAT_ANSWER,
             Work::Existing | Work::New | Work::Remove => body == OK,
             Work::List => self.is_list(self.service(number), body),
