@@ -1,8 +1,10 @@
 //! What is committed together.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, Hash};
 use std::mem::{Discriminant, discriminant};
 
+use foldhash::fast::FixedState;
 use tokio::sync::oneshot;
 
 use super::resolve::{Resolved, Step};
@@ -31,13 +33,20 @@ pub(super) struct Batch {
     ensured: Vec<ServiceKey>,
     told: Vec<InstanceKey>,
     entries: Vec<Entry>,
-    touched: HashSet<InstanceKey>,
-    touched_services: HashSet<ServiceKey>,
+    /// Hashes of what commands touch: two that are equal by chance only end the batch early.
+    touched: Hashes,
+    touched_services: Hashes,
     /// Services that a command of this batch looked at as a whole.
-    whole: HashSet<ServiceKey>,
+    whole: Hashes,
     /// Kinds of commands for the whole node: each reads all that its kind writes.
     node_wide: HashSet<Discriminant<Command>>,
     overridden: Option<Box<Switches>>,
+}
+
+type Hashes = HashSet<u64, FixedState>;
+
+fn hash<T: Hash>(key: &T) -> u64 {
+    FixedState::default().hash_one(key)
 }
 
 /// What a command reads and may write.
@@ -77,8 +86,10 @@ impl Batch {
             return false;
         }
         match reach(command) {
-            Reach::Service(service, Some(key)) => self.whole.contains(service) || self.touched.contains(key),
-            Reach::Service(service, None) => self.touched_services.contains(service),
+            Reach::Service(service, Some(key)) => {
+                self.whole.contains(&hash(service)) || self.touched.contains(&hash(key))
+            }
+            Reach::Service(service, None) => self.touched_services.contains(&hash(service)),
             Reach::Node(kind) => self.node_wide.contains(&kind),
         }
     }
@@ -86,10 +97,10 @@ impl Batch {
     pub(super) fn push(&mut self, command: Command, reply: Option<Reply>, resolved: Result<Resolved>) {
         match reach(&command) {
             Reach::Service(service, key) => {
-                self.touched_services.insert(service.clone());
+                self.touched_services.insert(hash(service));
                 match key {
-                    Some(key) => self.touched.insert(key.clone()),
-                    None => self.whole.insert(service.clone()),
+                    Some(key) => self.touched.insert(hash(key)),
+                    None => self.whole.insert(hash(service)),
                 };
             }
             Reach::Node(kind) => {

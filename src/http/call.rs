@@ -300,15 +300,13 @@ pub fn not_a_number(text: &str) -> Error {
 /// # Errors
 /// [`Error::Input`] that says which of both.
 pub fn check_format(name: &str) -> Result<()> {
-    let mut parts: Vec<&str> = name.split(GROUP_SEPARATOR).collect();
-    while parts.last().is_some_and(|part| part.is_empty()) {
-        parts.pop();
-    }
-    if parts.len() < 2 {
+    let mut parts = name.split(GROUP_SEPARATOR);
+    let group = parts.next().unwrap_or_default();
+    if parts.all(str::is_empty) {
         let rule = "it should be format as 'groupName@@serviceName'";
         return Err(Error::Input(format!("Param 'serviceName' is illegal, {rule}")));
     }
-    if parts.first().is_some_and(|group| group.is_empty()) {
+    if group.is_empty() {
         return Err(Error::Input("Param 'serviceName' is illegal, groupName can't be empty".into()));
     }
     Ok(())

@@ -82,6 +82,8 @@ struct State {
     settings: Option<Arc<ServiceSettings>>,
     clusters: Vec<ClusterEntry>,
     slots: HashTable<Arc<Slot>>,
+    /// How many of them are persistent: mostly none, and then nobody has to look for one.
+    persistent: usize,
 }
 
 /// A service of the registry.
@@ -127,7 +129,7 @@ impl Service {
     pub(super) fn new(key: ServiceKey) -> Self {
         Self {
             key,
-            state: RwLock::new(State { settings: None, clusters: Vec::new(), slots: HashTable::new() }),
+            state: RwLock::new(State { settings: None, clusters: Vec::new(), slots: HashTable::new(), persistent: 0 }),
             version: AtomicU64::new(0),
             last_ref_ms: AtomicU64::new(0),
             lists: RwLock::default(),
@@ -162,6 +164,13 @@ impl Service {
     /// The instance at that address.
     pub fn find(&self, cluster: &str, ip: &str, port: i32, ephemeral: bool) -> Option<Arc<Slot>> {
         self.state.read().find(cluster, ip, port, ephemeral).cloned()
+    }
+
+    /// The instance at that address, a persistent one before an ephemeral one.
+    pub fn find_either(&self, cluster: &str, ip: &str, port: i32) -> Option<Arc<Slot>> {
+        let state = self.state.read();
+        let persistent = if state.persistent == 0 { None } else { state.find(cluster, ip, port, false) };
+        persistent.or_else(|| state.find(cluster, ip, port, true)).cloned()
     }
 
     /// Number of instances of both kinds.
@@ -295,6 +304,7 @@ impl Service {
         let cluster = state.ensure_cluster(&key.cluster);
         let slot = Arc::new(Slot::new(cluster, key, instance, now_ms));
         state.slots.insert_unique(hash_slot(&slot), slot.clone(), hash_slot);
+        state.persistent += usize::from(!slot.is_ephemeral());
         self.changed();
         (slot, true)
     }
@@ -304,6 +314,7 @@ impl Service {
         let wanted = state.find(&key.cluster, &key.ip, key.port, key.ephemeral)?.clone();
         let entry = state.slots.find_entry(hash_slot(&wanted), |slot| Arc::ptr_eq(slot, &wanted)).ok()?;
         entry.remove();
+        state.persistent -= usize::from(!wanted.is_ephemeral());
         wanted.retire();
         self.changed();
         Some(wanted)
@@ -329,6 +340,7 @@ impl Service {
         let mut state = self.state.write();
         let count = state.slots.len();
         state.slots.drain().for_each(|slot| slot.retire());
+        state.persistent = 0;
         self.changed();
         count
     }

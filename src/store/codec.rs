@@ -36,8 +36,29 @@ const CRC_BYTES: usize = 4;
 
 /// Refuses a row that [`Store::append`](super::Store::append) would refuse: one of more than [`MAX_ROW_BYTES`].
 pub fn check_size(row: &Row) -> Result<()> {
+    if bound(row).is_some_and(|bytes| bytes <= MAX_ROW_BYTES) {
+        return Ok(());
+    }
     let size = key::encode(row).len() + ENVELOPE_BYTES + payload(row)?.map_or(0, |p| p.len());
     within_limit(size)
+}
+
+/// More bytes than an instance takes in any case, without encoding it; `None` for other rows.
+pub(super) fn bound(row: &Row) -> Option<usize> {
+    // Length of a text, of a number, and everything of fixed size, all rounded up.
+    const TEXT: usize = 10;
+    const FIXED: usize = 128;
+    let Row::Instance(key, instance) = row else { return None };
+    let names = [&key.service.namespace, &key.service.name, &key.cluster, &key.ip];
+    // In a key a zero byte takes two.
+    let names: usize = names.iter().map(|name| 2 * name.len() + 2).sum();
+    let values = instance.as_deref().map_or(0, |instance| {
+        let pairs = instance.metadata.iter().flat_map(Metadata::iter);
+        let pairs: usize = pairs.map(|(key, value)| key.len() + value.len() + 2 * TEXT).sum();
+        let texts = [&instance.id, &instance.app];
+        pairs + texts.into_iter().flatten().map(|text| text.len() + TEXT).sum::<usize>()
+    });
+    Some(names + values + FIXED)
 }
 
 fn within_limit(size: usize) -> Result<()> {

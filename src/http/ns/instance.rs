@@ -16,7 +16,7 @@ use crate::http::call::{Call, Named, Step, Then, check_format};
 use crate::http::reply::Reply;
 use crate::model::command::{Address, Command, Patch};
 use crate::model::{DEFAULT_CLUSTER, DEFAULT_NAMESPACE, Instance, InstanceKey, ServiceKey};
-use crate::registry::{Service, Slot};
+use crate::registry::Slot;
 use crate::wire::beat::{self as beats, Beat};
 use crate::wire::instance::{self as shape, Host};
 use crate::wire::{metadata as texts, number, statuses as status_shape};
@@ -135,7 +135,7 @@ pub fn detail(call: &Call<'_>) -> Result<Step> {
     let name = &named.name;
     let no_service = || Error::Refused(format!("no service {name} found!"));
     let service = named.find(&call.app.registry).ok_or_else(no_service)?;
-    let Some(slot) = find_either(&service, cluster, ip, port) else {
+    let Some(slot) = service.find_either(cluster, ip, port) else {
         let populated = service.slots().iter().any(|slot| **slot.cluster() == *cluster);
         return Err(Error::Refused(match populated {
             true => "no matched ip found!".into(),
@@ -147,11 +147,6 @@ pub fn detail(call: &Call<'_>) -> Result<Step> {
     let mut body = Vec::new();
     shape::write_detail(&host, name, &mut body);
     Step::json(body)
-}
-
-/// The instance at an address of either kind, a persistent one first.
-fn find_either(service: &Service, cluster: &str, ip: &str, port: i32) -> Option<Arc<Slot>> {
-    service.find(cluster, ip, port, false).or_else(|| service.find(cluster, ip, port, true))
 }
 
 /// GET `statuses`: health of all instances (5.11). Its `key` is not the service of the other operations.
@@ -201,7 +196,7 @@ pub fn beat_of<'c>(call: &'c Call<'_>, service: impl FnOnce(&'c Call<'_>) -> Res
         Some(beat) => (beat.ip.as_ref(), beat.port, beat.cluster.as_ref()),
         None => (call.params.optional("ip", ""), port, parameter_cluster),
     };
-    let slot = named.find(&call.app.registry).and_then(|service| find_either(&service, cluster, ip, port));
+    let slot = named.find(&call.app.registry).and_then(|service| service.find_either(cluster, ip, port));
     let Some(slot) = slot else {
         return match &full {
             Some(beat) => register_by_beat(call, &named, cluster, beat),

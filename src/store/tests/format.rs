@@ -127,6 +127,24 @@ fn golden_bytes() {
     assert_eq!(actual, golden);
 }
 
+/// What is let through without being encoded is small enough.
+#[test]
+fn the_bound_of_a_row_is_above_its_size() {
+    for row in every_form() {
+        let encoded = codec::encode(&row, u64::MAX).unwrap();
+        let size = encoded.key.len() + encoded.value.unwrap().len();
+        assert!(codec::bound(&row).is_none_or(|bound| bound >= size), "{row:?}: {size}");
+    }
+    let big = |bytes: usize| match instance("a", 1, 1.0) {
+        Row::Instance(key, _) => {
+            let metadata = Some([("k", "x".repeat(bytes))].into_iter().collect());
+            Row::Instance(key, Some(Arc::new(Instance { metadata, ..Instance::default() })))
+        }
+        row => row,
+    };
+    assert!(codec::check_size(&big(65_000)).is_ok() && codec::check_size(&big(65_600)).is_err());
+}
+
 #[test]
 fn a_changed_bit_anywhere_in_a_row_is_seen() {
     for row in every_form().into_iter().chain(every_setting()) {
