@@ -121,7 +121,7 @@ impl Bar {
         bar.set_message(step);
         if let Some(expected) = progress.expected_rows {
             bar.set_length(expected);
-            let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}");
+            let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len}, {eta} left");
             if let Ok(style) = style {
                 bar.set_style(style);
             }
