@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use auth::{AuthSettings, Secret};
 pub use flags::Flags;
+use ipnet::IpNet;
 pub use keys::{ALL as KEYS, Key};
 pub use members::Member;
 pub use sources::{Setting, Source};
@@ -62,6 +63,9 @@ pub struct Config {
     pub restore: RestoreSettings,
     /// Limits of the HTTP server.
     pub http: HttpLimits,
+    /// Networks whose addresses clients may name as `clientIP` for datagrams to go there, though they ask from elsewhere
+    /// (`nacre.push.allow-client-ip`).
+    pub push_allow_client_ip: Vec<IpNet>,
     /// Limits of the write path.
     pub commit: CommitLimits,
     /// Expiry and cleaning.
@@ -283,6 +287,7 @@ impl Config {
             restore: RestoreSettings::read(&mut sources)?,
             naming: NamingSettings::read(&mut sources)?,
             http: HttpLimits::read(&mut sources)?,
+            push_allow_client_ip: sources.read(&keys::PUSH_ALLOW, value::networks)?,
             commit: CommitLimits::read(&mut sources)?,
             log: LogSettings::read(&mut sources)?,
             settings: Vec::new(),

@@ -10,6 +10,7 @@
 //!  write:  http, health -> commit -> store (append, sync) -> registry (apply) -> acknowledge
 //!                                                                   |
 //!                                                                 Change -> health wheel
+//!                                                                        -> push -> subscribers (UDP)
 //!  beat:   client -> http -> registry (touch: one atomic store; never the disk)
 //!  start:  store -> registry -> health wheel -> listen
 //! ```
@@ -23,6 +24,7 @@
 //! | [`store`] | the state on disk: open, recover, append; the only room that knows sled and bincode |
 //! | [`commit`] | the write path, the only place that knows the order |
 //! | [`health`] | beats and their absence: timing wheel, expiry, empty services |
+//! | [`push`] | subscribers and the datagrams that tell them of changes; lists as both see them |
 //! | [`cluster`] | who the members are; so far this server alone |
 //! | [`wire`] | Nacos' shapes as text, from and to the model |
 //! | [`http`] | the API: one table of routes, handlers, the one place that picks a status |
@@ -47,6 +49,7 @@ pub mod health;
 pub mod http;
 pub mod model;
 pub mod node;
+pub mod push;
 pub mod registry;
 pub mod store;
 pub mod telemetry;

@@ -22,6 +22,7 @@ use crate::http::router::Router;
 use crate::http::server::{Limits, Server};
 use crate::model::clock::AwakeClock;
 use crate::model::member::Member;
+use crate::push::{Push, Sender};
 use crate::registry::Registry;
 use crate::store;
 
@@ -42,15 +43,17 @@ pub fn run(config: Config) -> Result<()> {
     let registry = Arc::new(Registry::default());
     let (store, report) = restore::restore(&config, &registry, &clock, &inbox)?;
     let auth = accounts::auth(&config)?;
-    let noted = inbox.clone();
+    let push = Push::new(clock.clone(), config.push_allow_client_ip.clone());
+    let (noted, told) = (inbox.clone(), push.clone());
     let (commit, committer) = commit::start(
         registry.clone(),
         store,
         clock.clone(),
         commit_options(&config),
-        vec![Box::new(move |changes| noted.note(changes))],
+        vec![Box::new(move |changes| noted.note(changes)), Box::new(move |changes| told.note(changes))],
     )?;
     let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, health_options(&config))?;
+    let sender = Sender::start(push.clone(), registry.clone(), config.bind)?;
     let app = App {
         registry,
         commit: commit.clone(),
@@ -61,11 +64,13 @@ pub fn run(config: Config) -> Result<()> {
         function_mode: function_mode(&config),
         allow_origins: config.http.cors_allow_origins.clone(),
         max_body_bytes: config.http.max_body_bytes,
+        push,
         auth,
         restore_report: report.into(),
     };
     let served = serve(&config, socket, app);
     health.stop();
+    sender.stop();
     commit.stop();
     let closed = committer.join().map_err(|_| Error::Setup("the committer had panicked".into()));
     served.and(closed)?;

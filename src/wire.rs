@@ -17,6 +17,7 @@ pub mod metadata;
 pub mod namespace;
 pub mod number;
 mod object;
+pub mod push;
 pub mod selector;
 pub mod service;
 pub mod statuses;

@@ -32,6 +32,7 @@ pub(super) struct Batch {
     renew: Vec<bool>,
     ensured: Vec<ServiceKey>,
     told: Vec<InstanceKey>,
+    told_of: Vec<ServiceKey>,
     entries: Vec<Entry>,
     /// Hashes of what commands touch: two that are equal by chance only end the batch early.
     touched: Hashes,
@@ -118,6 +119,7 @@ impl Batch {
                         }
                         Step::Ensure(service) => self.ensured.push(service),
                         Step::Tell(key) => self.told.push(key),
+                        Step::TellOf(service) => self.told_of.push(service),
                         Step::Override(switches) => self.overridden = Some(switches),
                     }
                 }
@@ -171,6 +173,8 @@ impl Batch {
             let found = registry.find_service(&key.service).zip(registry.find(&key));
             changes.extend(found.map(|(service, slot)| Change::Put { service, slot, new: false }));
         }
+        let services = self.told_of.iter().filter_map(|key| registry.find_service(key));
+        changes.extend(services.map(|service| Change::Told { service }));
         (changes, replies)
     }
 }

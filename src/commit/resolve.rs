@@ -22,6 +22,8 @@ pub(super) enum Step {
     Ensure(ServiceKey),
     /// Nothing changes, but listeners are told of the instance.
     Tell(InstanceKey),
+    /// Nothing changes, but listeners are told of the service.
+    TellOf(ServiceKey),
     /// Only in memory: these switches are in force.
     Override(Box<Switches>),
 }
@@ -143,7 +145,7 @@ fn deregister(registry: &Registry, key: &InstanceKey) -> Result<Resolved> {
     if service.cluster(&key.cluster).is_none() {
         check_cluster_name(&key.cluster)?;
     }
-    Ok(Resolved::nothing())
+    Ok(Resolved { steps: vec![Step::TellOf(key.service.clone())], outcome: Ok(Outcome::Done) })
 }
 
 fn replace(registry: &Registry, key: &InstanceKey, instance: Instance, described: &str) -> Result<Resolved> {
@@ -236,7 +238,7 @@ fn set_health(registry: &Registry, address: &Address, healthy: bool) -> Result<R
         return Err(Error::Input(format!("health check is still working, service: {name}")));
     }
     match at_address(&service, address) {
-        Some(key) => flip(registry, &key, healthy),
+        Some(key) => checked(registry, &key, healthy),
         None => Ok(Resolved::nothing()),
     }
 }
@@ -258,7 +260,7 @@ fn flip(registry: &Registry, key: &InstanceKey, healthy: bool) -> Result<Resolve
     Resolved::put(key.clone(), Instance { healthy, ..(*before).clone() }, false)
 }
 
-/// What active checks found: told in any case, stored when it is new (`spec/health.md` 2.3).
+/// Health from outside or by active checks: told in any case, stored when it is new (`spec/health.md` 2.3).
 fn checked(registry: &Registry, key: &InstanceKey, healthy: bool) -> Result<Resolved> {
     match registry.find(key) {
         Some(slot) if slot.with(|known| known.healthy == healthy) => {

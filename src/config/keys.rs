@@ -64,6 +64,7 @@ keys! {
     QUEUE_LEN = "nacre.commit.queue-len", "16384";
     BATCH_ROWS = "nacre.commit.batch-rows", "4096";
     CORS = "nacre.cors.allow-origins", "";
+    PUSH_ALLOW = "nacre.push.allow-client-ip", "";
     LOG_LEVEL = "nacre.log.level", "info";
     LOG_FORMAT = "nacre.log.format", "text";
 }

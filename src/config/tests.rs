@@ -119,6 +119,9 @@ fn values_are_normalised() {
     assert_eq!(load("nacos.functionMode=naming").unwrap().function_mode, FunctionMode::Naming);
     let config = load("nacre.cors.allow-origins=https://A.example, http://b:1").unwrap();
     assert_eq!(config.http.cors_allow_origins, ["https://a.example", "http://b:1"]);
+    let config = load("nacre.push.allow-client-ip=10.0.0.0/8, fd00::/8,192.168.1.7").unwrap();
+    let networks: Vec<String> = config.push_allow_client_ip.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "fd00::/8", "192.168.1.7/32"]);
     assert!(!load("nacos.naming.expireInstance=No").unwrap().naming.expire_instance);
 }
 
@@ -155,6 +158,7 @@ fn defaults_are_those_of_the_design() {
         cors_allow_origins: Vec::new(),
     };
     assert_eq!(config.http, http);
+    assert_eq!(config.push_allow_client_ip, []);
     assert_eq!(config.commit, CommitLimits { queue_len: 16_384, batch_rows: 4096 });
     let naming = NamingSettings {
         expire_instance: true,
@@ -189,6 +193,10 @@ fn every_bad_value_says_key_value_source_and_what_is_allowed() {
         ("server.tomcat.max-connections=-1", "a whole number from 1 to 1000000"),
         ("nacre.commit.queue-len=99999999999999999999", "a whole number from 1 to 1048576"),
         ("nacre.cors.allow-origins=x", "* or origins such as https://console.example:8443 with commas between"),
+        (
+            "nacre.push.allow-client-ip=10.0.0.0/33",
+            "networks such as 10.0.0.0/8 or fd00::/8, or addresses, with commas between",
+        ),
         ("nacre.log.level=loud", "one of off, error, warn, info, debug, trace"),
         ("nacre.log.format=xml", "one of text, json"),
     ];

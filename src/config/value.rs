@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 /// A whole number within bounds, both included.
 pub(super) fn whole(text: &str, min: u64, max: u64) -> Result<u64, String> {
     let value = text.parse::<u64>().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
@@ -111,6 +113,13 @@ pub(super) fn origins(text: &str) -> Result<Vec<String>, String> {
         .filter(|part| !part.is_empty())
         .map(|part| origin(part).ok_or_else(allowed))
         .collect()
+}
+
+/// Networks as CIDR, or single addresses, with commas between.
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let allowed = |_| "networks such as 10.0.0.0/8 or fd00::/8, or addresses, with commas between".to_owned();
+    let network = |part: &str| part.parse().or_else(|_| part.parse::<IpAddr>().map(IpNet::from).map_err(allowed));
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(network).collect()
 }
 
 /// `text` fit for one line of a message: control characters escaped, at most 120 characters.

@@ -19,6 +19,7 @@ use crate::model::command::Command;
 use crate::model::settings::Switches;
 use crate::model::status::ServerStatus;
 use crate::model::{DEFAULT_CLUSTER, DEFAULT_GROUP, DEFAULT_NAMESPACE, GROUP_SEPARATOR, ServiceKey};
+use crate::push::Push;
 use crate::registry::{Registry, Service};
 use crate::wire::agent::Agent;
 use crate::wire::number;
@@ -45,6 +46,8 @@ pub struct App {
     pub allow_origins: Vec<String>,
     /// Largest body in bytes.
     pub max_body_bytes: usize,
+    /// Who is told of changes.
+    pub push: Push,
     /// Who may do what.
     pub auth: Auth,
     /// The report of the restore, as JSON.
@@ -159,8 +162,17 @@ impl Named<'_> {
 impl<'a> Call<'a> {
     /// What kind of client asks (`spec/instance-api.md` 1.4).
     pub fn agent(&self) -> Agent {
-        let text = |name: HeaderName| self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        Agent::parse(text(USER_AGENT), text(CLIENT_VERSION))
+        Agent::parse(self.text_of(USER_AGENT), self.text_of(CLIENT_VERSION))
+    }
+
+    /// The header that [`agent`](Self::agent) goes by.
+    pub fn agent_text(&self) -> &str {
+        let text = self.text_of(USER_AGENT);
+        if text.is_empty() { self.text_of(CLIENT_VERSION) } else { text }
+    }
+
+    fn text_of(&self, name: HeaderName) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// The parameter `namespaceId`.

@@ -45,6 +45,11 @@ pub enum Change {
         /// The instance that was there.
         slot: Arc<Slot>,
     },
+    /// Nothing, but subscribers are to hear of the service all the same.
+    Told {
+        /// Which.
+        service: Arc<Service>,
+    },
     /// Settings of the service or of a cluster.
     Settings {
         /// Where.

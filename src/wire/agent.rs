@@ -40,6 +40,19 @@ const PREFIXES: [(&str, Kind); 9] = [
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u32, pub u32, pub u32);
 
+impl Version {
+    /// Of a text such as `1.0.12`; fewer than two parts are 0.0.0.
+    pub fn parse(text: &str) -> Self {
+        let mut parts = text.trim().trim_end_matches(SEPARATORS).split(SEPARATORS);
+        match (parts.next(), parts.next()) {
+            (Some(major), Some(minor)) => {
+                Self(leading_number(major), leading_number(minor), parts.next().map_or(0, leading_number))
+            }
+            _ => Self::default(),
+        }
+    }
+}
+
 /// A client as it presents itself. Nothing of it is proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Agent {
@@ -72,13 +85,7 @@ fn version(name: &str) -> Version {
         Some((_, version)) => version,
         None => name.get(1..).unwrap_or_default(),
     };
-    let mut parts = text.trim().trim_end_matches(SEPARATORS).split(SEPARATORS);
-    match (parts.next(), parts.next()) {
-        (Some(major), Some(minor)) => {
-            Version(leading_number(major), leading_number(minor), parts.next().map_or(0, leading_number))
-        }
-        _ => Version::default(),
-    }
+    Version::parse(text)
 }
 
 const SEPARATORS: [char; 6] = ['-', '_', '.', '/', ';', ':'];

@@ -14,17 +14,7 @@ use crate::server::Server;
 const THREADS: usize = 8;
 
 /// Cases that need what is not built yet, with the reason. One that holds all the same is a failure: take it out.
-const LATER: &[(&str, &str)] = &[
-    ("list/cache-millis", "telling clients to poll every 10 s without pushing to them would only make them late"),
-    ("operator/switch-push-cache-millis", NO_PUSH),
-    ("operator/switch-push-enabled", NO_PUSH),
-    ("service/subscribers", NO_PUSH),
-    ("service/subscribers-expire", NO_PUSH),
-    ("service/subscribers-fuzzy", NO_PUSH),
-    ("service/subscribers-pages", NO_PUSH),
-    ("service/subscribers-unknown-service", NO_PUSH),
-];
-const NO_PUSH: &str = "nobody subscribes before there is UDP push";
+const LATER: &[(&str, &str)] = &[];
 
 /// The same for tests/conformance-auth/.
 const LATER_WITH_AUTH: &[(&str, &str)] = &[];

@@ -10,10 +10,10 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use super::argument;
-use super::instance::host;
 use super::service::not_found;
 use crate::error::{Error, Result};
 use crate::http::call::{App, Call, Step};
+use crate::push::list::host;
 use crate::registry::Slot;
 use crate::wire::catalog::{self as shape, CheckTimes, ClusterPart, Listed};
 

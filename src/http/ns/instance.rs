@@ -3,11 +3,8 @@
 mod list;
 mod metadata;
 
-pub(super) use list::checksum_of;
 pub use list::{list, list_of};
 pub use metadata::{merge_metadata, remove_metadata};
-
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,7 +13,7 @@ use crate::http::call::{Call, Named, Step, Then, check_format};
 use crate::http::reply::Reply;
 use crate::model::command::{Address, Command, Patch};
 use crate::model::{DEFAULT_CLUSTER, DEFAULT_NAMESPACE, Instance, InstanceKey, ServiceKey};
-use crate::registry::Slot;
+use crate::push::list::host;
 use crate::wire::beat::{self as beats, Beat};
 use crate::wire::instance::{self as shape, Host};
 use crate::wire::{metadata as texts, number, statuses as status_shape};
@@ -166,11 +163,6 @@ pub fn statuses(call: &Call<'_>) -> Result<Step> {
     let service = call.app.registry.service(namespace, name);
     let service = service.ok_or_else(|| Error::Refused(format!("service: {name} not found.")))?;
     Step::json(status_shape::statuses(service.view().hold().iter().map(host)))
-}
-
-/// An instance of a view as the shapes want it.
-pub(super) fn host((slot, instance): &(Arc<Slot>, Arc<Instance>)) -> Host<'_> {
-    Host { cluster: slot.cluster(), ip: slot.ip(), port: slot.port(), ephemeral: slot.is_ephemeral(), instance }
 }
 
 /// PUT `beat` (5.8).

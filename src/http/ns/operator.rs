@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::http::call::{Call, Step, server_status};
 use crate::http::reply::Reply;
 use crate::telemetry::{host, levels};
+use crate::wire::push as shape;
 
 /// GET `operator/metrics`: status, counts, load.
 ///
@@ -35,14 +36,19 @@ pub fn restore(call: &Call<'_>) -> Result<Step> {
     Step::json(call.app.restore_report.clone())
 }
 
-/// GET `push/state`: nobody is pushed to so far, so there is nothing to count and nothing to forget.
+/// GET `push/state`: how pushes fare (`spec/push.md` 5).
 ///
 /// # Errors
 /// Parameters that are no truth values.
 pub fn push_state(call: &Call<'_>) -> Result<Step> {
     let (detail, reset) = (call.boolean("detail", false)?, call.boolean("reset", false)?);
-    let data = if detail { ",\"data\":[]" } else { "" };
-    Step::json(format!("{{\"succeed\":0,\"total\":0,\"ratio\":0{data},\"reset\":{reset}}}"))
+    let push = &call.app.push;
+    let awaited = detail.then(|| push.awaited());
+    let counters = push.counters();
+    if reset {
+        push.forget_awaited();
+    }
+    Step::json(shape::state(counters.succeeded(), counters.total, awaited.as_deref(), reset))
 }
 
 /// PUT `log`: the level of a logger.

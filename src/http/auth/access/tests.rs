@@ -15,6 +15,7 @@ use crate::model::Row;
 use crate::model::clock::AwakeClock;
 use crate::model::member::Member;
 use crate::model::settings::{Setting, SettingKey, Switches, User};
+use crate::push::Push;
 use crate::registry::Registry;
 use crate::store::{Durability, OnFailure, Options as StoreOptions, Store};
 
@@ -36,6 +37,7 @@ impl World {
         let app = App {
             registry,
             commit,
+            push: Push::new(clock.clone(), Vec::new()),
             clock,
             context: "/nacos".into(),
             members: Members::alone(Member::new("127.0.0.1", 8848)),

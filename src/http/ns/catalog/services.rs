@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::http::call::{Call, Step};
-use crate::http::ns::instance::host;
 use crate::http::ns::{argument, pattern::Pattern};
+use crate::push::list::host;
 use crate::registry::{Service, Slot};
 use crate::wire::catalog::{self as shape, Line};
 

@@ -11,10 +11,13 @@ use crate::model::{DEFAULT_GROUP, GROUP_SEPARATOR};
 use crate::registry::Service;
 use crate::wire::filter::{self, Filter};
 use crate::wire::number;
+use crate::wire::push::subscribers as subscribers_shape;
 use crate::wire::service as shape;
 
 /// The group that stands for all groups.
 const EVERY_GROUP: &str = "*";
+/// Subscribers on a page when the request gives no number.
+const SUBSCRIBERS_OF_PAGE: i64 = 1_000;
 
 /// GET `list`: names of one namespace, page by page.
 ///
@@ -94,14 +97,22 @@ pub fn names(call: &Call<'_>) -> Result<Step> {
     Step::json(shape::names_by_namespace(&found))
 }
 
-/// GET `subscribers`: who is told of changes. This server tells nobody so far, so there are none, whatever the service
-/// and page.
+/// GET `subscribers`: who is told of changes of the services whose name and group contain these texts (2.7)
 ///
 /// # Errors
 /// A missing name.
 pub fn subscribers(call: &Call<'_>) -> Result<Step> {
-    call.service_unchecked()?;
-    Step::json(r#"{"subscribers":[],"count":0}"#)
+    let named = call.service_unchecked()?.key();
+    let page = (call.params.given("pageNo"), call.params.given("pageSize"));
+    let (page_no, page_size) = (page.0.map_or(1, number_or_0), page.1.map_or(SUBSCRIBERS_OF_PAGE, number_or_0));
+    let found = call.app.push.subscribers(&named.namespace, named.group(), named.plain_name());
+    let start = usize::try_from((page_no - 1).saturating_mul(page_size)).unwrap_or_default();
+    if start > found.len() || page_size < 0 {
+        return Step::json(subscribers_shape(&named.namespace, &[], 0));
+    }
+    let end = start.saturating_add(usize::try_from(page_size).unwrap_or_default()).min(found.len());
+    let shown = found.get(start..end).unwrap_or_default();
+    Step::json(subscribers_shape(&named.namespace, shown, found.len()))
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::http::call::{Call, Step};
-use crate::http::ns::instance::checksum_of;
 use crate::http::percent::unescape;
 use crate::http::reply::Reply;
+use crate::push::list::checksum_of;
 use crate::wire::service::StatusReport;
 
 /// PUT `checksum`: the checksum of a service.

@@ -1,0 +1,99 @@
+//! Pushes that are not acknowledged yet: retried once, then given up.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::subscriptions::SubscriberKey;
+use crate::model::ServiceKey;
+
+/// How long an acknowledgement is awaited, in ms (`spec/push.md`).
+pub const ACK_MS: u64 = 10_000;
+
+/// A push on its way.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// The service it is about.
+    pub service: ServiceKey,
+    /// Who is to acknowledge it.
+    pub key: Arc<SubscriberKey>,
+    /// The datagram, shared by all subscribers with the same.
+    pub bytes: Bytes,
+    retried: bool,
+}
+
+/// Destination and number: what an acknowledgement names.
+type Name = (SocketAddr, i64);
+
+/// What becomes of those whose time has come.
+#[derive(Debug, Default)]
+pub struct Late {
+    /// Send these once more.
+    pub again: Vec<(SocketAddr, i64, Bytes)>,
+    /// These are given up.
+    pub given_up: Vec<(i64, Sent)>,
+}
+
+/// All that are awaited; at most one for each subscription.
+#[derive(Default)]
+pub struct Awaiting {
+    sent: HashMap<Name, Sent>,
+    /// In order of time: each waits equally long.
+    due: VecDeque<(u64, Name)>,
+}
+
+impl Awaiting {
+    /// From now on the acknowledgement is awaited.
+    pub fn add(&mut self, number: i64, service: ServiceKey, key: Arc<SubscriberKey>, bytes: Bytes, now_ms: u64) {
+        let name = (key.to, number);
+        self.sent.insert(name, Sent { service, key, bytes, retried: false });
+        self.due.push_back((now_ms + ACK_MS, name));
+    }
+
+    /// No longer awaited: acknowledged, replaced or nobody is left to wait for.
+    pub fn remove(&mut self, to: SocketAddr, number: i64) -> Option<Sent> {
+        let removed = self.sent.remove(&(to, number));
+        if self.sent.is_empty() {
+            self.due.clear();
+        }
+        removed
+    }
+
+    /// Whether it is still awaited.
+    pub fn has(&self, to: SocketAddr, number: i64) -> bool {
+        self.sent.contains_key(&(to, number))
+    }
+
+    /// How many are awaited.
+    pub fn len(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// All datagrams that are awaited.
+    pub fn datagrams(&self) -> impl Iterator<Item = &Bytes> {
+        self.sent.values().map(|sent| &sent.bytes)
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Those that have waited for [`ACK_MS`].
+    pub fn late(&mut self, now_ms: u64) -> Late {
+        let mut late = Late::default();
+        while let Some((_, name)) = self.due.pop_front_if(|(due_ms, _)| *due_ms <= now_ms) {
+            let Some(sent) = self.sent.get_mut(&name) else { continue };
+            if sent.retried {
+                late.given_up.extend(self.sent.remove(&name).map(|sent| (name.1, sent)));
+            } else {
+                sent.retried = true;
+                late.again.push((name.0, name.1, sent.bytes.clone()));
+                self.due.push_back((now_ms + ACK_MS, name));
+            }
+        }
+        late
+    }
+}

@@ -1,0 +1,191 @@
+//! The whole state of pushing, without sockets, threads or clocks: times go in, what to send comes out.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::awaiting::{Awaiting, Late, Sent};
+use super::merge::Merge;
+use super::subscriptions::{Query, SubscriberKey, Subscriptions};
+use crate::model::ServiceKey;
+
+/// Between two sweeps of dead subscriptions, in ms (`spec/push.md`).
+const SWEEP_MS: u64 = 20_000;
+
+/// One subscription to be pushed to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Who.
+    pub key: Arc<SubscriberKey>,
+    /// Reads grouped names.
+    pub grouped_names: bool,
+    /// The push's own number, or one of the following for further subscriptions of one address: an acknowledgement names
+    /// nothing but address and number.
+    pub number: i64,
+}
+
+/// Counters of `push/state` (`spec/push.md` 5).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Pushes to single subscribers, retries not counted.
+    pub total: u64,
+    /// Those of them that were given up: never acknowledged, replaced before that, or too large.
+    pub given_up: u64,
+    /// Those of them that may still be acknowledged.
+    pub awaited: u64,
+    /// Subscriptions, dead ones that are not yet swept too.
+    pub subscriptions: u64,
+    /// Queries that were refused a subscription because of a limit.
+    pub refused: u64,
+}
+
+impl Counters {
+    /// Acknowledged ones.
+    pub fn succeeded(&self) -> u64 {
+        self.total.saturating_sub(self.given_up + self.awaited)
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Core {
+    subscriptions: Subscriptions,
+    awaiting: Awaiting,
+    merge: Merge,
+    total: u64,
+    given_up: u64,
+    refused: u64,
+    last_number: i64,
+    swept_ms: u64,
+}
+
+impl Core {
+    /// Makes or renews a subscription. False: a limit is reached.
+    pub fn subscribe(&mut self, query: Query, now_ms: u64) -> bool {
+        let subscribed = self.subscriptions.subscribe(query, now_ms);
+        self.refused += u64::from(!subscribed);
+        subscribed
+    }
+
+    /// All subscriptions.
+    pub fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    /// These services have changed; answers those that are to be pushed now.
+    pub fn changed(&mut self, services: impl IntoIterator<Item = ServiceKey>, now_ms: u64) -> Vec<ServiceKey> {
+        let (subscriptions, merge) = (&self.subscriptions, &mut self.merge);
+        let wanted = services.into_iter().filter(|service| subscriptions.has(service));
+        wanted.filter(|service| merge.changed(service.clone(), now_ms)).collect()
+    }
+
+    /// Services that are to be pushed again, now that their pause is over.
+    pub fn due(&mut self, now_ms: u64) -> Vec<ServiceKey> {
+        self.merge.due(now_ms)
+    }
+
+    /// Begins a push of `service` at `wall_ms` since 1970: all living subscriptions. Their numbers are above those of
+    /// every earlier push, and small enough for JavaScript (Node acknowledges with a number).
+    pub fn begin(&mut self, service: &ServiceKey, now_ms: u64, life_ms: u64, wall_ms: u64) -> Vec<Target> {
+        let (awaiting, given_up) = (&mut self.awaiting, &mut self.given_up);
+        let gone = |to, awaited| *given_up += drop_awaited(awaiting, to, awaited);
+        let living = self.subscriptions.living(service, now_ms, life_ms, gone);
+        let first = (self.last_number + 1).max(wall_ms.saturating_mul(1_000) as i64);
+        self.last_number = first;
+        let mut of_address: HashMap<SocketAddr, i64> = HashMap::with_capacity(living.len());
+        let mut targets = Vec::with_capacity(living.len());
+        for (key, grouped_names) in living {
+            let next = of_address.entry(key.to).or_insert(first);
+            self.last_number = self.last_number.max(*next);
+            targets.push(Target { number: *next, key, grouped_names });
+            *next += 1;
+        }
+        targets
+    }
+
+    /// A push to `target` is about to be sent; `None`: it is too large for that. An earlier one to the same subscription
+    /// is no longer retried, so that old data never come after new.
+    pub fn sent(&mut self, service: &ServiceKey, target: &Target, bytes: Option<Bytes>, now_ms: u64) {
+        self.total += 1;
+        let awaited = bytes.as_ref().map(|_| target.number);
+        let before = match self.subscriptions.get_mut(service, &target.key) {
+            Some(one) => std::mem::replace(&mut one.awaited, awaited),
+            None => None,
+        };
+        self.given_up += drop_awaited(&mut self.awaiting, target.key.to, before);
+        match bytes {
+            Some(bytes) => self.awaiting.add(target.number, service.clone(), target.key.clone(), bytes, now_ms),
+            None => self.given_up += 1,
+        }
+    }
+
+    /// Whether that push is still to be sent and acknowledged.
+    pub fn is_awaited(&self, to: SocketAddr, number: i64) -> bool {
+        self.awaiting.has(to, number)
+    }
+
+    /// `from` acknowledges push `number`. False: no such push is awaited.
+    pub fn acknowledged(&mut self, from: SocketAddr, number: i64) -> bool {
+        let Some(sent) = self.awaiting.remove(from, number) else { return false };
+        self.settle(&sent, number);
+        true
+    }
+
+    /// What is to be sent again; what is given up is counted.
+    pub fn late(&mut self, now_ms: u64) -> Vec<(SocketAddr, i64, Bytes)> {
+        let Late { again, given_up } = self.awaiting.late(now_ms);
+        self.given_up += given_up.len() as u64;
+        for (number, sent) in &given_up {
+            self.settle(sent, *number);
+        }
+        again
+    }
+
+    /// Drops subscriptions that are dead, if it is time for that.
+    pub fn sweep(&mut self, now_ms: u64, life_ms: u64) {
+        if now_ms < self.swept_ms + SWEEP_MS {
+            return;
+        }
+        self.swept_ms = now_ms;
+        let (awaiting, given_up) = (&mut self.awaiting, &mut self.given_up);
+        self.subscriptions.sweep(now_ms, life_ms, |to, awaited| *given_up += drop_awaited(awaiting, to, awaited));
+    }
+
+    /// The counters now.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            total: self.total,
+            given_up: self.given_up,
+            awaited: self.awaiting.len() as u64,
+            subscriptions: self.subscriptions.len() as u64,
+            refused: self.refused,
+        }
+    }
+
+    /// Different datagrams that are awaited, at most `limit`.
+    pub fn awaited(&self, limit: usize) -> Vec<Bytes> {
+        let mut seen = std::collections::HashSet::new();
+        let different = self.awaiting.datagrams().filter(|bytes| seen.insert(bytes.as_ptr()));
+        different.take(limit).cloned().collect()
+    }
+
+    /// Forgets what is awaited: it is neither retried nor counted as failed.
+    pub fn forget_awaited(&mut self) {
+        self.awaiting.clear();
+    }
+
+    fn settle(&mut self, sent: &Sent, number: i64) {
+        if let Some(one) = self.subscriptions.get_mut(&sent.service, &sent.key)
+            && one.awaited == Some(number)
+        {
+            one.awaited = None;
+        }
+    }
+}
+
+/// Answers how many are given up by that: one or none.
+fn drop_awaited(awaiting: &mut Awaiting, to: SocketAddr, awaited: Option<i64>) -> u64 {
+    awaited.and_then(|number| awaiting.remove(to, number)).map_or(0, |_| 1)
+}

@@ -1,0 +1,188 @@
+//! The thread that sends and listens. Nobody waits for it, and it waits for no subscriber.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::socket::PushSocket;
+use super::{Push, life_ms, list, packet};
+use crate::error::{Error, Result};
+use crate::model::ServiceKey;
+use crate::registry::{ListKey, Registry};
+use crate::wire::list::unknown_service;
+use crate::wire::push as shape;
+
+/// How often it is looked what is due.
+const TICK: Duration = Duration::from_millis(50);
+/// Datagrams that are sent before acknowledgements are looked at: these must not pile up meanwhile.
+const BURST: usize = 64;
+/// Largest acknowledgement in bytes.
+const MAX_ACK_BYTES: usize = 64 << 10;
+
+/// The running thread.
+pub struct Sender {
+    stop: Arc<Notify>,
+    thread: JoinHandle<()>,
+}
+
+impl Sender {
+    /// Starts to push what `push` is told, to subscribers that can be reached from `bind`.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when there can be no thread or no socket.
+    pub fn start(push: Push, registry: Arc<Registry>, bind: Option<IpAddr>) -> Result<Self> {
+        let failed = |what: &str, error: &dyn std::fmt::Display| Error::Setup(format!("no {what} for push: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| failed("runtime", &e))?;
+        let guard = runtime.enter();
+        let socket = PushSocket::bind(bind).map_err(|e| failed("socket", &e))?;
+        drop(guard);
+        let stop = Arc::new(Notify::new());
+        let stopping = stop.clone();
+        let mut work = Work { push, registry, socket, queue: VecDeque::new(), buffer: vec![0; MAX_ACK_BYTES] };
+        let run = move || runtime.block_on(work.run(&stopping));
+        let thread = std::thread::Builder::new().name("push".into()).spawn(run);
+        Ok(Self { stop, thread: thread.map_err(|e| failed("thread", &e))? })
+    }
+
+    /// Ends the thread and waits for it.
+    pub fn stop(self) {
+        self.stop.notify_one();
+        if self.thread.join().is_err() {
+            tracing::error!("the push thread had panicked");
+        }
+    }
+}
+
+struct Work {
+    push: Push,
+    registry: Arc<Registry>,
+    socket: PushSocket,
+    /// What is to be sent, oldest first. At most what is awaited: replaced ones are dropped when more comes.
+    queue: VecDeque<(SocketAddr, i64, Bytes)>,
+    buffer: Vec<u8>,
+}
+
+impl Work {
+    async fn run(&mut self, stop: &Notify) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let push = self.push.clone();
+        loop {
+            tokio::select! {
+                () = stop.notified() => return,
+                () = push.told() => {}
+                _ = self.socket.readable() => {}
+                _ = self.socket.writable(), if !self.queue.is_empty() => {}
+                _ = ticks.tick() => self.look_around(),
+            }
+            self.receive();
+            for service in push.take_changed() {
+                self.push_service(&service);
+            }
+            self.flush();
+        }
+    }
+
+    fn look_around(&mut self) {
+        let life_ms = life_ms(&self.registry.settings().switches());
+        let now_ms = self.push.now_ms();
+        let (due, again) = {
+            let mut core = self.push.core();
+            core.sweep(now_ms, life_ms);
+            let all = (core.due(now_ms), core.late(now_ms));
+            self.push.count(&core);
+            all
+        };
+        self.queue.extend(again);
+        for service in due {
+            self.push_service(&service);
+        }
+    }
+
+    /// Queues the state of this moment for every living subscription. What subscriptions share is built once.
+    fn push_service(&mut self, service: &ServiceKey) {
+        let switches = self.registry.settings().switches();
+        let (now_ms, wall_ms) = (self.push.now_ms(), wall_now_ms().max(self.registry.ref_floor_ms()));
+        let targets = self.push.core().begin(service, now_ms, life_ms(&switches), wall_ms);
+        let mut built: HashMap<(Arc<str>, bool, i64), Option<Bytes>> = HashMap::new();
+        let mut ready = Vec::with_capacity(targets.len());
+        for target in targets {
+            let shape = (target.key.clusters.clone(), target.grouped_names, target.number);
+            let bytes = built.entry(shape).or_insert_with(|| {
+                let cache_ms = u64::try_from(switches.default_push_cache_millis).unwrap_or_default();
+                let clusters = &*target.key.clusters;
+                let key = ListKey { grouped_names: target.grouped_names, healthy_only: false, cache_ms, clusters };
+                packet::encode(&self.list(service, &key, wall_ms), target.number)
+            });
+            ready.push((bytes.clone(), target));
+        }
+        let mut core = self.push.core();
+        self.queue.retain(|(to, number, _)| core.is_awaited(*to, *number));
+        for (bytes, target) in ready {
+            core.sent(service, &target, bytes.clone(), now_ms);
+            self.queue.extend(bytes.map(|bytes| (target.key.to, target.number, bytes)));
+        }
+    }
+
+    fn list(&self, key: &ServiceKey, list_key: &ListKey<'_>, wall_ms: u64) -> Bytes {
+        match self.registry.find_service(key) {
+            Some(service) => list::list(&service, list_key, || wall_ms),
+            None => unknown_service(&key.name, list_key.clusters, list_key.cache_ms).into(),
+        }
+    }
+
+    /// Sends until all is sent or the system has no room for more.
+    fn flush(&mut self) {
+        while !self.queue.is_empty() {
+            let burst = self.queue.len().min(BURST);
+            {
+                let core = self.push.core();
+                let mut skipped = self.queue.drain(..burst).collect::<Vec<_>>();
+                skipped.retain(|(to, number, _)| core.is_awaited(*to, *number));
+                for one in skipped.into_iter().rev() {
+                    self.queue.push_front(one);
+                }
+            }
+            for _ in 0..burst {
+                let Some((to, number, bytes)) = self.queue.front() else { break };
+                match self.socket.try_send(bytes, *to) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return self.receive(),
+                    // Like a lost datagram: it is retried, then given up.
+                    Err(error) => tracing::debug!(%to, number, %error, "a push could not be sent"),
+                    Ok(()) => {}
+                }
+                self.queue.pop_front();
+            }
+            self.receive();
+        }
+    }
+
+    /// Takes the acknowledgements that have come. Anything else is ignored.
+    fn receive(&mut self) {
+        for _ in 0..BURST * 4 {
+            match self.socket.try_receive(&mut self.buffer) {
+                Ok((length, from)) => {
+                    let number = self.buffer.get(..length).and_then(shape::acknowledged);
+                    if let Some(number) = number {
+                        self.push.core().acknowledged(from, number);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // An earlier datagram was refused by its destination.
+                Err(error) => tracing::debug!(%error, "no acknowledgement"),
+            }
+        }
+    }
+}
+
+fn wall_now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_millis() as u64).unwrap_or_default()
+}
