@@ -23,7 +23,7 @@
 //! | [`registry`] | the state in memory: `apply(row)` and queries; no I/O, no clock, no await |
 //! | [`store`] | the state on disk: open, recover, append; the only room that knows sled and bincode |
 //! | [`commit`] | the write path, the only place that knows the order |
-//! | [`health`] | beats and their absence: timing wheel, expiry, empty services |
+//! | [`health`] | beats and their absence: timing wheel, expiry, empty services; active checks of persistent instances |
 //! | [`push`] | subscribers and the datagrams that tell them of changes; lists as both see them |
 //! | [`cluster`] | who the members are; so far this server alone |
 //! | [`wire`] | Nacos' shapes as text, from and to the model |

@@ -1,4 +1,4 @@
-//! The nouns: what a registry holds ([`ServiceKey`], [`Instance`], ...), what is asked of it ([`Command`]) and what is
+//! The nouns: what a registry holds ([`ServiceKey`], [`Instance`], ...), what is asked of it ([`command`]) and what is
 //! stored of it ([`Row`]). Plain data without behaviour of its own; names and defaults are those of Nacos 1.4
 //! (`spec/instance-api.md` 2, `spec/service-api.md` 1).
 

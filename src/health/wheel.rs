@@ -42,7 +42,7 @@ impl<T> Wheel<T> {
         self.bucket(bucket).push(Entry { deadline_ms, item });
     }
 
-    /// All items whose deadline has passed at `now_ms`, with it, in order of time by [`BUCKET_MS`].
+    /// All items whose deadline has passed at `now_ms`, with it, in order of time to within a bucket.
     pub fn tick(&mut self, now_ms: u64) -> Vec<(u64, T)> {
         let end = now_ms / BUCKET_MS;
         let mut due = Vec::new();
