@@ -138,7 +138,7 @@ pub fn start(
     clock: AwakeClock,
     options: Options,
     listeners: Vec<Listener>,
-) -> Result<(Commit, JoinHandle<()>)> {
+) -> Result<(Commit, JoinHandle<Result<()>>)> {
     let (queue, requests) = sync_channel(options.queue_len);
     let status = Arc::new(Status::default());
     // A store that was opened but can't be written is healed like one that fails later.
@@ -163,6 +163,17 @@ pub fn start(
     Ok((Commit { queue, status }, thread))
 }
 
+/// Says so when the committer ends by a panic: nothing can be written then, and nobody must think that the node is ready.
+struct Alarm(Arc<Status>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            *self.0.failure.write() = Some("the committer has panicked: the server has to be started again".into());
+        }
+    }
+}
+
 struct Committer {
     registry: Arc<Registry>,
     store: Store,
@@ -178,7 +189,8 @@ struct Committer {
 }
 
 impl Committer {
-    fn run(mut self) {
+    fn run(mut self) -> Result<()> {
+        let _alarm = Alarm(self.status.clone());
         let mut next_housekeeping = Instant::now();
         loop {
             let first = match self.held.take() {
@@ -199,9 +211,7 @@ impl Committer {
                 self.look_after_store(now);
             }
         }
-        if let Err(error) = self.store.close() {
-            tracing::error!(%error, "closing the store failed");
-        }
+        self.store.close()
     }
 
     /// Resolves what is waiting, up to a batch.

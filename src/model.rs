@@ -23,6 +23,8 @@ pub const DEFAULT_CLUSTER: &str = "DEFAULT";
 pub const GROUP_SEPARATOR: &str = "@@";
 /// App of instances that name none.
 pub const DEFAULT_APP: &str = "DEFAULT";
+/// The most that one instance, with its names and metadata, or one other row takes in the store, in bytes.
+pub const MAX_ROW_BYTES: usize = 64 * 1024;
 /// Metadata key: how often the client beats, in ms.
 pub const BEAT_INTERVAL_KEY: &str = "preserved.heart.beat.interval";
 /// Metadata key: without a beat for longer than this many ms an ephemeral instance is unhealthy.

@@ -72,7 +72,7 @@ pub fn run(config: Config) -> Result<()> {
     health.stop();
     sender.stop();
     commit.stop();
-    let closed = committer.join().map_err(|_| Error::Setup("the committer had panicked".into()));
+    let closed = committer.join().unwrap_or_else(|_| Err(Error::Setup("the committer had panicked".into())));
     served.and(closed)?;
     tracing::info!("stopped");
     Ok(())

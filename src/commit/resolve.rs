@@ -40,11 +40,7 @@ impl Resolved {
     }
 
     fn rows(rows: Vec<Row>, renew: bool) -> Result<Self> {
-        rows.iter().try_for_each(check_size).map_err(|error| match error {
-            // Sending it again would not help.
-            Error::Limit(text) => Error::Input(text),
-            other => other,
-        })?;
+        check_sizes(&rows)?;
         let steps = rows.into_iter().map(|row| Step::Row { row, renew }).collect();
         Ok(Self { steps, outcome: Ok(Outcome::Done) })
     }
@@ -52,6 +48,14 @@ impl Resolved {
     fn put(key: InstanceKey, instance: Instance, renew: bool) -> Result<Self> {
         Self::rows(vec![Row::Instance(key, Some(Arc::new(instance)))], renew)
     }
+}
+
+/// Refuses rows that the store would refuse. To send them again would not help.
+fn check_sizes(rows: &[Row]) -> Result<()> {
+    rows.iter().try_for_each(check_size).map_err(|error| match error {
+        Error::Limit(text) => Error::Input(text),
+        other => other,
+    })
 }
 
 /// Turns `command` into steps. An error means that nothing is to be done.
@@ -108,6 +112,7 @@ fn register(registry: &Registry, key: &InstanceKey, mut instance: Instance) -> R
             Some(row) => Step::Row { row, renew: false },
             None => Step::Ensure(key.service.clone()),
         };
+        check_sizes(&[Row::Service(key.service.clone(), Some(Arc::default()))])?;
         return Ok(Resolved { steps: vec![made], outcome: Err(error) });
     }
     let before = service.as_ref().and_then(|s| s.find(&key.cluster, &key.ip, key.port, key.ephemeral));

@@ -27,7 +27,7 @@ struct World {
     registry: Arc<Registry>,
     clock: AwakeClock,
     commit: Commit,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Result<()>>,
     runtime: tokio::runtime::Runtime,
     changes: Arc<AtomicUsize>,
     _dir: tempfile::TempDir,
@@ -74,7 +74,7 @@ impl World {
 
     fn stop(self) {
         self.commit.stop();
-        self.thread.join().unwrap();
+        self.thread.join().unwrap().unwrap();
     }
 }
 
@@ -231,6 +231,19 @@ fn a_row_that_is_too_large_is_refused_and_nothing_changes() {
     assert!(matches!(error, Error::Input(_)), "{error:?}");
     assert!(world.registry.find(&a).is_none());
     assert_eq!(world.run(Command::Register(a, with(&[]))), Ok(Outcome::Done));
+    world.stop();
+}
+
+#[test]
+fn a_refused_registration_leaves_no_service_that_could_not_be_stored() {
+    let world = World::new(Durability::Written);
+    let long = InstanceKey {
+        service: ServiceKey::new(&"n".repeat(70_000), "g@@s"),
+        cluster: "!".into(),
+        ..key("g@@s", "1.1.1.1")
+    };
+    assert!(matches!(world.run(Command::Register(long, with(&[]))), Err(Error::Input(_))));
+    assert_eq!(world.registry.service_count(), 0);
     world.stop();
 }
 

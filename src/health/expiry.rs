@@ -13,6 +13,11 @@ const AGAIN_MS: u64 = 1_000;
 /// A beat is noted, and judged, by a clock that moves on every tick: both together may be that much off.
 const SLACK_MS: u64 = 2 * TICK_MS;
 
+/// The furthest look: what is gone by then is let go of, however long its own limits were.
+const FURTHEST_MS: u64 = 100_000;
+/// Verdicts of one tick; the others wait for the next. So a mass expiry leaves room for clients in the commit queue.
+const MAX_VERDICTS: usize = 1_000;
+
 /// Watches ephemeral instances.
 pub struct Expiry {
     wheel: Wheel<(Arc<Service>, Arc<Slot>)>,
@@ -68,6 +73,7 @@ impl Expiry {
             Verdict::Wait(at) => at,
             Verdict::Fade | Verdict::Remove => now_ms,
         };
+        let deadline = deadline.min(now_ms.saturating_add(FURTHEST_MS));
         if deadline < slot.armed_ms() {
             self.plan(deadline, service, slot);
         }
@@ -87,6 +93,10 @@ impl Expiry {
             if slot.is_gone() || slot.armed_ms() != deadline {
                 continue;
             }
+            if commands.len() >= MAX_VERDICTS {
+                self.plan(now_ms + TICK_MS, service, slot);
+                continue;
+            }
             let (key, last_beat_ms) = (|| slot.key(service.key()), slot.last_beat_ms());
             let next = match judge(&slot, now_ms, self.remove) {
                 Verdict::Wait(at) => at,
@@ -100,7 +110,7 @@ impl Expiry {
                     now_ms + AGAIN_MS
                 }
             };
-            self.plan(next, service, slot);
+            self.plan(next.min(now_ms.saturating_add(FURTHEST_MS)), service, slot);
         }
         commands
     }

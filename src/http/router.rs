@@ -200,7 +200,12 @@ impl Router {
         let reply = match self.find(&head, &switches) {
             Err(reply) => reply,
             Ok(found) => match self.body(&head, body, found, conn).await {
-                Ok(body) => self.handle(&head, &body, found, &switches, conn).await,
+                Ok(body) => {
+                    let step = self.handle(&head, &body, found, &switches, conn).await;
+                    // While a write waits for the store, only what it needs is kept.
+                    drop(body);
+                    self.finish(step).await
+                }
                 Err(BodyError::TooLarge { limit_bytes }) => Reply::too_large(limit_bytes),
                 Err(error @ BodyError::Busy) => Reply::error(&Error::Limit(error.to_string())),
                 Err(error @ BodyError::Broken(_)) => Reply::error(&Error::Input(error.to_string())),
@@ -220,19 +225,16 @@ impl Router {
     }
 
     /// The one way to a handler: nobody gets there without what the route needs.
-    async fn handle(&self, head: &Parts, body: &[u8], found: Found, switches: &Switches, conn: &Conn) -> Reply {
+    async fn handle(&self, head: &Parts, body: &[u8], found: Found, switches: &Switches, conn: &Conn) -> Result<Step> {
         let (app, method, headers, path) = (&self.app, &head.method, &head.headers, head.uri.path());
-        let params = match Params::read(method, head.uri.query(), headers.get(CONTENT_TYPE), body) {
-            Ok(params) => params,
-            Err(error) => return Reply::error(&error),
-        };
+        let params = Params::read(method, head.uri.query(), headers.get(CONTENT_TYPE), body)?;
         let (peer, caller) = (conn.peer().ip(), Caller::Anybody);
         let mut call = Call { app, method, path, headers, params, body, switches, peer, caller };
         match self.app.auth.admit(&call, found.access).await {
             Ok(caller) => call.caller = caller,
-            Err(refusal) => return refusal,
+            Err(refusal) => return Ok(Step::Answer(refusal)),
         }
-        self.finish((found.handler)(&call)).await
+        (found.handler)(&call)
     }
 
     fn find(&self, head: &Parts, switches: &Switches) -> Result<Found, Reply> {

@@ -14,6 +14,9 @@ use crate::model::{Instance, Row};
 use crate::registry::Registry;
 use crate::store::{Durability, Options, Phase, Progress, RestoreReport, Store};
 
+/// Rows that are stored together when restored instances turn unhealthy.
+const FADE_ROWS: usize = 4_096;
+
 /// Opens the store and fills `registry` from it. Every restored ephemeral instance gets a full beat timeout from now;
 /// after a downtime above `nacre.restore.max-downtime-ms` it is unhealthy until its first beat. Answers the report as
 /// JSON too.
@@ -34,10 +37,10 @@ pub(super) fn restore(
     };
     let opened = Store::open(options(config), wall_now_ms(), &mut fill, &|progress| bar.show(progress));
     bar.clear();
-    let (store, report) = opened?;
+    let (mut store, report) = opened?;
     registry.raise_ref_floor(report.last_alive_ms.unwrap_or_default());
     let faded = match report.downtime_ms {
-        Some(downtime_ms) if downtime_ms > config.restore.max_downtime_ms => fade(registry, now_ms),
+        Some(downtime_ms) if downtime_ms > config.restore.max_downtime_ms => fade(registry, &mut store, now_ms),
         _ => 0,
     };
     tell(&report, registry, faded, config.store.durability);
@@ -45,20 +48,36 @@ pub(super) fn restore(
     Ok((store, json))
 }
 
-/// Nobody can say how the instances did during a long downtime: unhealthy until they beat.
-fn fade(registry: &Registry, now_ms: u64) -> usize {
+/// Nobody can say how the instances did during a long downtime: unhealthy until they beat, also if the process is killed
+/// before that. Nobody else writes yet.
+fn fade(registry: &Registry, store: &mut Store, now_ms: u64) -> usize {
     let mut faded = 0;
+    let mut rows = Vec::new();
     for service in registry.services() {
         for slot in service.slots() {
             let before = slot.instance();
             if slot.is_ephemeral() && before.healthy && !before.marked {
                 let instance = Instance { healthy: false, ..(*before).clone() };
-                registry.apply(Row::Instance(slot.key(service.key()), Some(Arc::new(instance))), now_ms, false);
-                faded += 1;
+                rows.push(Row::Instance(slot.key(service.key()), Some(Arc::new(instance))));
             }
         }
+        if rows.len() >= FADE_ROWS {
+            faded += carry_out(registry, store, std::mem::take(&mut rows), now_ms);
+        }
     }
-    faded
+    faded + carry_out(registry, store, rows, now_ms)
+}
+
+fn carry_out(registry: &Registry, store: &mut Store, rows: Vec<Row>, now_ms: u64) -> usize {
+    if !rows.is_empty()
+        && let Err(error) = store.append(&rows)
+    {
+        // The committer finds the store failed and heals it from memory.
+        tracing::warn!(%error, "the health of restored instances could not be stored yet");
+    }
+    let count = rows.len();
+    rows.into_iter().for_each(|row| drop(registry.apply(row, now_ms, false)));
+    count
 }
 
 fn tell(report: &RestoreReport, registry: &Registry, faded: usize, durability: config::Durability) {

@@ -1,6 +1,7 @@
 //! The instances of a service as clients are told: in answers to their queries (`spec/instance-api.md` 5.6) and in
 //! datagrams, so that both always say the same.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -59,13 +60,29 @@ pub fn build(service: &Service, view: &View, key: &ListKey<'_>, env: &str, now_m
     list.full(unhealthy.chain(shown(true))).into()
 }
 
-/// The instances of the clusters asked for (names with commas; none: all), in their order.
+/// How often a cluster may be asked for in one list.
+const MAX_REPEATS: u8 = 2;
+
+/// The instances of the clusters asked for (names with commas; none: all), in their order. A name given twice gives its
+/// instances twice, as in the reference; more often it counts no more: one request must not multiply a list at will.
 pub fn chosen<'h>(all: &'h [Held], clusters: &str) -> Vec<&'h Held> {
     if clusters.is_empty() {
         return all.iter().collect();
     }
-    let names = clusters.split(',').filter(|name| !name.is_empty());
-    names.flat_map(|name| all.iter().filter(move |(slot, _)| **slot.cluster() == *name)).collect()
+    let mut by_name: HashMap<&str, (u8, Vec<&Held>)> = HashMap::new();
+    for held in all {
+        by_name.entry(held.0.cluster()).or_default().1.push(held);
+    }
+    let mut chosen = Vec::new();
+    for name in clusters.split(',') {
+        if let Some((times, members)) = by_name.get_mut(name)
+            && *times < MAX_REPEATS
+        {
+            *times += 1;
+            chosen.extend_from_slice(members);
+        }
+    }
+    chosen
 }
 
 /// The checksum of the service as it is now.

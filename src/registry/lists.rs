@@ -11,6 +11,9 @@ use crate::registry::Slot;
 /// parameters can cost.
 const MAX_KEPT: usize = 16;
 
+/// Answers to longer `clusters` parameters than this, in bytes, are built each time.
+const MAX_KEPT_CLUSTERS: usize = 1024;
+
 /// What an answer depends on beside the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListKey<'a> {
@@ -57,7 +60,7 @@ impl Lists {
     }
 
     pub(super) fn keep(&mut self, key: &ListKey<'_>, bytes: &Bytes) {
-        if self.kept.len() < MAX_KEPT && self.get(key).is_none() {
+        if self.kept.len() < MAX_KEPT && key.clusters.len() <= MAX_KEPT_CLUSTERS && self.get(key).is_none() {
             self.kept.push(Kept {
                 grouped_names: key.grouped_names,
                 healthy_only: key.healthy_only,

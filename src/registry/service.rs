@@ -242,8 +242,9 @@ impl Service {
     pub fn ref_ms(&self, view: &View, now_ms: u64) -> u64 {
         let mut lists = self.lists.write();
         let current = self.version.load(Ordering::Acquire) == view.version;
-        if current && lists.ref_ms != 0 {
-            return lists.ref_ms;
+        if lists.ref_ms != 0 {
+            // What was built from an older state must not look newer than what is given out already.
+            return if current { lists.ref_ms } else { lists.ref_ms - 1 };
         }
         let ref_ms = now_ms.max(self.last_ref_ms.load(Ordering::Relaxed) + 1);
         self.last_ref_ms.store(ref_ms, Ordering::Relaxed);

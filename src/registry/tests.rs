@@ -79,6 +79,19 @@ fn ref_times_grow_with_every_state_even_when_the_clock_goes_back() {
 }
 
 #[test]
+fn an_answer_of_an_older_state_is_never_dated_after_the_newer_one() {
+    let registry = Registry::default();
+    put(&registry, key("g@@s", "A", "1.1.1.1", true));
+    let service = registry.service("ns", "g@@s").unwrap();
+    let old = service.view();
+    put(&registry, key("g@@s", "A", "1.1.1.2", true));
+    let new = service.view();
+    assert_eq!(service.ref_ms(&new, 100), 100);
+    assert_eq!(service.ref_ms(&old, 150), 99);
+    assert_eq!(service.ref_ms(&new, 200), 100);
+}
+
+#[test]
 fn the_checksum_is_made_once_for_a_state() {
     let registry = Registry::default();
     put(&registry, key("g@@s", "A", "1.1.1.1", true));

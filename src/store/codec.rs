@@ -20,11 +20,9 @@ use super::key::{self, Key, KeyFault, Names};
 use crate::{
     error::{Error, Result},
     model::settings::{Namespace, Setting, SettingKey, Switches, User},
-    model::{ClusterSettings, HealthChecker, Instance, Metadata, Row, Selector, ServiceSettings},
+    model::{ClusterSettings, HealthChecker, Instance, MAX_ROW_BYTES, Metadata, Row, Selector, ServiceSettings},
 };
 
-/// Largest key and value together, in bytes. sled would put values over 128 KiB into files that it never syncs.
-pub const MAX_ROW_BYTES: usize = 64 * 1024;
 /// The schema that is written.
 pub(super) const SCHEMA: u8 = 2;
 /// The oldest schema that is read.

@@ -38,7 +38,7 @@ use crate::{
     model::Row,
 };
 
-pub use codec::{MAX_ROW_BYTES, check_size};
+pub use codec::check_size;
 pub use options::{
     CACHE_BYTES, COMPACT_FACTOR, COMPACT_MIN_BYTES, Durability, INTERVAL_MS, OPEN_TIMEOUT_MS, OnFailure, Options,
 };

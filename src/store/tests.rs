@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc, sync::atomic::Orderi
 use super::{key, *};
 use crate::model::settings::{Namespace, Setting, SettingKey, Switches, User};
 use crate::model::{ClusterKey, ClusterSettings, HealthChecker, Instance, InstanceKey, Selector, ServiceKey};
-use crate::model::{Metadata, ServiceSettings};
+use crate::model::{MAX_ROW_BYTES, Metadata, ServiceSettings};
 
 const NOW_MS: u64 = 1_790_000_000_000;
 

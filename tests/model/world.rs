@@ -73,7 +73,7 @@ impl Gate {
 struct Node {
     registry: Arc<Registry>,
     commit: Commit,
-    committer: JoinHandle<()>,
+    committer: JoinHandle<nacre::error::Result<()>>,
 }
 
 impl Node {

@@ -137,6 +137,30 @@ fn without_removal_it_only_fades_and_fades_again_after_a_beat() {
 }
 
 #[test]
+fn what_is_gone_is_let_go_of_long_before_its_own_limits() {
+    let mut world = World::new(true);
+    world.with_limits("1.1.1.1", &[(BEAT_TIMEOUT_KEY, "900000000000"), (DELETE_TIMEOUT_KEY, "900000000000")]);
+    world.registry.apply(Row::Instance(key("1.1.1.1"), None), world.now_ms, false);
+    world.run(110_000, |_, _| {});
+    assert_eq!(world.expiry.planned(), 0);
+}
+
+#[test]
+fn a_mass_expiry_comes_in_portions_and_whole() {
+    let mut world = World::new(true);
+    for number in 0..3_500 {
+        world.put(key(&format!("10.0.{}.{}", number / 256, number % 256)), Instance::default());
+    }
+    let mut at_once = std::collections::BTreeMap::new();
+    for (at, what, _) in world.run(40_000, |_, _| {}) {
+        *at_once.entry((what, at)).or_insert(0) += 1;
+    }
+    assert!(at_once.values().all(|count| *count <= MAX_VERDICTS), "{at_once:?}");
+    assert_eq!(at_once.values().sum::<usize>(), 7_000);
+    assert_eq!(world.registry.instance_count(), 0);
+}
+
+#[test]
 fn marked_instances_are_left_alone() {
     let mut world = World::new(true);
     world.put(key("1.1.1.1"), Instance { marked: true, ..Instance::default() });

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::http::call::{Call, Named, Step, Then, check_format};
 use crate::http::reply::Reply;
 use crate::model::command::{Address, Command, Patch};
-use crate::model::{DEFAULT_CLUSTER, DEFAULT_NAMESPACE, Instance, InstanceKey, ServiceKey};
+use crate::model::{DEFAULT_CLUSTER, DEFAULT_NAMESPACE, Instance, InstanceKey, MAX_ROW_BYTES, Metadata, ServiceKey};
 use crate::push::list::host;
 use crate::wire::beat::{self as beats, Beat};
 use crate::wire::instance::{self as shape, Host};
@@ -56,7 +56,22 @@ fn described(call: &Call<'_>) -> Result<(InstanceKey, Instance)> {
         id: None,
         app: call.params.given("app").map(Into::into),
     };
-    Ok((key_of(call, named.key(), ip, port), instance))
+    let key = key_of(call, named.key(), ip, port);
+    check_room(&key, &instance)?;
+    Ok((key, instance))
+}
+
+/// Refuses at the door what the store would refuse: a write that waits for the store should not hold megabytes.
+fn check_room(key: &InstanceKey, instance: &Instance) -> Result<()> {
+    let names = [&key.service.namespace, &key.service.name, &key.cluster, &key.ip].map(|name| name.len());
+    let pairs = instance.metadata.iter().flat_map(Metadata::iter).map(|(key, value)| key.len() + value.len());
+    let bytes = names.into_iter().chain(pairs).sum::<usize>() + instance.app.as_deref().map_or(0, str::len);
+    if bytes > MAX_ROW_BYTES {
+        return Err(Error::Input(format!(
+            "an instance of {bytes} bytes is more than the {MAX_ROW_BYTES} that can be stored"
+        )));
+    }
+    Ok(())
 }
 
 /// POST: register (5.1).
@@ -231,5 +246,6 @@ fn register_by_beat(call: &Call<'_>, named: &Named<'_>, cluster: &str, beat: &Be
         port: beat.port,
         ephemeral: beat.ephemeral,
     };
+    check_room(&key, &instance)?;
     Ok(Step::Write(Command::Register(key, instance), Then::Answer(Reply::json(answer))))
 }

@@ -25,17 +25,19 @@ pub fn beat(call: &Call<'_>) -> Result<Step> {
     instance::beat_of(call, |call| call.dom())
 }
 
-/// GET `allDomNames`: plain names by namespace; of `public` alone for DNS agents up to 1.0.1.
+/// GET `allDomNames`: plain names by namespace; of `public` alone for DNS agents up to 1.0.1. With `namespaceId`, which
+/// the reference doesn't know here, of that one alone: the right that is asked for is the right on what is shown.
 ///
 /// # Errors
 /// None.
 pub fn all_names(call: &Call<'_>) -> Result<Step> {
     let agent = call.agent();
     let old_dns = agent.kind == Kind::Dns && agent.version <= Version(1, 0, 1);
+    let only = if old_dns { Some(DEFAULT_NAMESPACE) } else { call.params.given("namespaceId") };
     let mut count = 0;
     let mut doms = Vec::new();
     for namespace in call.app.registry.namespaces() {
-        if old_dns && **namespace.name() != *DEFAULT_NAMESPACE {
+        if only.is_some_and(|wanted| **namespace.name() != *wanted) {
             continue;
         }
         let services = namespace.services();

@@ -51,9 +51,12 @@ pub fn list_of(call: &Call<'_>, named: Named<'_>) -> Result<Step> {
     Step::json(push::list::list(&service, &key, || call.app.wall_now_ms()))
 }
 
+/// A longer `clusters` parameter than this, in bytes, makes no subscription: its list is built anew for every change.
+const MAX_SUBSCRIBED_CLUSTERS: usize = 1024;
+
 /// Makes or renews a subscription; false when the client has to poll.
 fn subscribe(call: &Call<'_>, named: &Named<'_>, agent: &Agent, udp_port: i32, clusters: &str) -> bool {
-    if !call.switches.push_enabled || !is_pushable(agent, call.switches) {
+    if !call.switches.push_enabled || !is_pushable(agent, call.switches) || clusters.len() > MAX_SUBSCRIBED_CLUSTERS {
         return false;
     }
     let ask = Ask {
