@@ -194,10 +194,37 @@ fn what_checks_found_is_stored_when_it_is_new_and_told_in_any_case() {
     assert_eq!(found(false), (1, false));
     assert_eq!(found(false), (1, false));
     world.run(Command::Deregister(key.clone())).unwrap();
+    world.run(Command::CleanService(ServiceKey::new("public", "g@@none"))).unwrap();
     let before = told();
     world.run(Command::CheckedHealth { key: key.clone(), healthy: true }).unwrap();
     world.run(Command::CleanService(ServiceKey::new("public", "g@@none"))).unwrap();
     assert!(told() == before && world.registry.find(&key).is_none(), "an instance that is gone stays away");
+    world.stop();
+}
+
+#[test]
+fn what_changes_nothing_is_told_where_subscribers_count_on_it() {
+    let world = World::new(Durability::Synced);
+    let (known, unknown) = (key("g@@told", "1.1.1.1"), key("g@@told", "1.1.1.2"));
+    world.run(Command::Register(known.clone(), Instance::default())).unwrap();
+    let cluster = ClusterKey { service: known.service.clone(), name: known.cluster.clone() };
+    let settings = ClusterSettings { checker: HealthChecker::None, ..ClusterSettings::default() };
+    world.run(Command::UpdateCluster(cluster, settings)).unwrap();
+    let told = |command: Command| {
+        // Listeners hear of it after the answer; the next command waits for them.
+        let wait = || world.run(Command::CleanService(ServiceKey::new("public", "g@@none"))).unwrap();
+        wait();
+        let before = world.changes.load(Ordering::Relaxed);
+        world.run(command).unwrap();
+        wait();
+        world.changes.load(Ordering::Relaxed) - before
+    };
+    let (service, ip, port) = (known.service.clone(), known.ip.clone(), known.port);
+    let address = Address { service, cluster: known.cluster.clone(), ip, port };
+    assert_eq!(told(Command::SetHealth(address, true)), 1);
+    assert_eq!(told(Command::Deregister(unknown)), 1);
+    assert_eq!(told(Command::Deregister(key("g@@nobody", "1.1.1.1"))), 0);
+    assert_eq!(told(Command::Heal(known.clone())), 0);
     world.stop();
 }
 

@@ -67,7 +67,7 @@ impl Awaiting {
     }
 
     /// How many are awaited.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.sent.len()
     }
 

@@ -158,8 +158,8 @@ impl Core {
         Counters {
             total: self.total,
             given_up: self.given_up,
-            awaited: self.awaiting.len() as u64,
-            subscriptions: self.subscriptions.len() as u64,
+            awaited: self.awaiting.count() as u64,
+            subscriptions: self.subscriptions.count() as u64,
             refused: self.refused,
         }
     }

@@ -58,10 +58,10 @@ mod tests {
         assert!(!merge.changed(a.clone(), 1) && !merge.changed(a.clone(), 900));
         assert!(merge.changed(ServiceKey::new("n", "g@@b"), 1));
         assert!(merge.due(999).is_empty());
-        assert_eq!(merge.due(1000), [a.clone()]);
+        assert_eq!(merge.due(1000), std::slice::from_ref(&a));
         assert!(!merge.changed(a.clone(), 1500));
         assert!(merge.due(1999).is_empty());
-        assert_eq!(merge.due(2000), [a.clone()]);
+        assert_eq!(merge.due(2000), std::slice::from_ref(&a));
         assert!(merge.due(3000).is_empty());
         assert!(merge.0.is_empty());
         assert!(merge.changed(a, 3000));

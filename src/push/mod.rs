@@ -167,7 +167,7 @@ impl Push {
         let found = core.subscriptions().iter().filter(|(service, ..)| wanted(service));
         let mut found: Vec<_> = found
             .map(|(service, key, one)| Subscriber {
-                ip: key.listed.ip(),
+                ip: key.listed.ip().to_string(),
                 port: key.listed.port(),
                 agent: key.agent.to_string(),
                 app: one.app.to_string(),
@@ -176,7 +176,7 @@ impl Push {
             .collect();
         drop(core);
         // Pages need an order that stays.
-        found.sort_by(|a, b| (&a.service, a.ip, a.port, &a.agent).cmp(&(&b.service, b.ip, b.port, &b.agent)));
+        found.sort_by(|a, b| (&a.service, &a.ip, a.port, &a.agent).cmp(&(&b.service, &b.ip, b.port, &b.agent)));
         found
     }
 
@@ -205,7 +205,7 @@ impl Push {
     }
 
     fn count(&self, core: &Core) {
-        self.0.count.store(core.subscriptions().len(), Ordering::SeqCst);
+        self.0.count.store(core.subscriptions().count(), Ordering::SeqCst);
     }
 
     async fn told(&self) {

@@ -88,7 +88,7 @@ impl Subscriptions {
     }
 
     /// How many there are, dead ones too.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.total
     }
 

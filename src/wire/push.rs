@@ -1,7 +1,5 @@
 //! What goes to subscribers and comes back from them (`spec/push.md`), and what is told about them.
 
-use std::net::IpAddr;
-
 use super::json;
 
 /// The content of a datagram before compression: `list` is the JSON of a list answer, `number` that of the push.
@@ -27,7 +25,7 @@ pub fn acknowledged(datagram: &[u8]) -> Option<i64> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscriber {
     /// The address it named.
-    pub ip: IpAddr,
+    pub ip: String,
     /// Its UDP port.
     pub port: u16,
     /// Its header `User-Agent`.
@@ -44,11 +42,10 @@ pub fn subscribers(namespace: &str, page: &[Subscriber], count: usize) -> Vec<u8
     json::separated(page, &mut out, |one, out| {
         out.extend_from_slice(br#"{"addrStr":"#);
         json::string(&format!("{}:{}", one.ip, one.port), out);
-        let ip = one.ip.to_string();
         let members = [
             (&br#","agent":"#[..], one.agent.as_str()),
             (br#","app":"#, &one.app),
-            (br#","ip":"#, &ip),
+            (br#","ip":"#, &one.ip),
             (br#","namespaceId":"#, namespace),
             (br#","serviceName":"#, &one.service),
         ];
@@ -125,7 +122,7 @@ mod tests {
     #[test]
     fn subscribers_in_their_shape() {
         let one = Subscriber {
-            ip: [127, 0, 0, 1].into(),
+            ip: "127.0.0.1".into(),
             port: 5555,
             agent: "Nacos-Java-Client:v1.4.8".into(),
             app: String::new(),

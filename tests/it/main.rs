@@ -23,6 +23,7 @@ mod limits;
 mod members;
 mod paused;
 mod population;
+mod push;
 mod replay;
 mod restart;
 mod second;

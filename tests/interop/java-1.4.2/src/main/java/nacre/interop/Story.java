@@ -40,6 +40,9 @@ final class Story {
     private static final long START_LIMIT_MS = 10_000;
     /** The client polls every 3 s (cacheMillis), 10 s where the server can push, later after failed polls. */
     private static final long TOLD_LIMIT_MS = 15_000;
+    /** From a change to the subscriber by UDP; polls come every 10 s. */
+    private static final long PUSH_LIMIT_MS = 1_500;
+    private static final int PUSH_ATTEMPTS = 4;
 
     private final Checks checks = new Checks();
     private final ServerProcess server = new ServerProcess();
@@ -153,6 +156,7 @@ final class Story {
             eventually(TOLD_LIMIT_MS, () -> toldOf(BOTH));
         });
         guestComesAndGoes("");
+        checks.check("a_change_is_pushed_within_1500_ms", this::guestIsPushed);
         checks.check("changed_weight_and_metadata_reach_the_subscriber", () -> {
             Instance changed = instance(TWO, 0.5, "c2", "changed");
             NamingMaintainFactory.createMaintainService(properties()).updateInstance(SERVICE, GROUP, changed);
@@ -175,6 +179,23 @@ final class Story {
             second.deregisterInstance(SERVICE, GROUP, "127.0.0.1", GUEST, "c1");
             eventually(TOLD_LIMIT_MS, () -> toldOf(BOTH));
         });
+    }
+
+    /** A poll that comes between by chance proves nothing: then once more. */
+    private void guestIsPushed() throws Exception {
+        for (int attempt = 0; attempt < PUSH_ATTEMPTS; attempt++) {
+            long fromMs = Clock.nowMs();
+            second.registerInstance(SERVICE, GROUP, instance(GUEST, 1.0, "c1", "pushed"));
+            eventually(PUSH_LIMIT_MS, () -> toldOf(Arrays.asList(BOTH.get(0), BOTH.get(1), "127.0.0.1:" + GUEST)));
+            long toldMs = Clock.nowMs();
+            second.deregisterInstance(SERVICE, GROUP, "127.0.0.1", GUEST, "c1");
+            eventually(TOLD_LIMIT_MS, () -> toldOf(BOTH));
+            if (tap.between(fromMs, toldMs, Exchange::isList).isEmpty()) {
+                System.out.println("   pushed within " + (toldMs - fromMs) + " ms");
+                return;
+            }
+        }
+        that(false, "a poll came between each time");
     }
 
     private String toldOf(List<String> wanted) {

@@ -1,0 +1,213 @@
+//! UDP push of the real binary: subscribers are sockets of this test.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, form};
+use crate::server::Server;
+
+const JAVA: &str = "Nacos-Java-Client:v1.4.2";
+
+/// A datagram that came.
+struct Pushed {
+    number: i64,
+    list: Value,
+    from: SocketAddr,
+}
+
+struct Subscriber {
+    socket: UdpSocket,
+    agent: &'static str,
+}
+
+impl Subscriber {
+    fn at(ip: &str, agent: &'static str) -> Self {
+        Self { socket: UdpSocket::bind((ip, 0)).expect("a socket"), agent }
+    }
+
+    fn port(&self) -> u16 {
+        self.socket.local_addr().expect("an address").port()
+    }
+
+    /// Asks for the list; answers its `cacheMillis`.
+    fn subscribe(&self, client: &mut Client, service: &str, client_ip: &str) -> i64 {
+        let port = self.port().to_string();
+        let query = form(&[("serviceName", service), ("udpPort", &port), ("clientIP", client_ip), ("app", "shop")]);
+        let headers = [("User-Agent".to_owned(), self.agent.to_owned())];
+        let answer = client.send("GET", &format!("/nacos/v1/ns/instance/list?{query}"), &headers, None);
+        let list: Value = serde_json::from_slice(&answer.expect("an answer").body).expect("JSON");
+        list["cacheMillis"].as_i64().expect("a number")
+    }
+
+    fn next(&self, within: Duration) -> Option<Pushed> {
+        let mut buffer = vec![0; 65_536];
+        self.socket.set_read_timeout(Some(within)).expect("a timeout");
+        let (length, from) = self.socket.recv_from(&mut buffer).ok()?;
+        let datagram: Value = serde_json::from_slice(&buffer[..length]).expect("JSON");
+        assert_eq!(datagram["type"], "dom");
+        let list = serde_json::from_str(datagram["data"].as_str().expect("text")).expect("JSON in text");
+        Some(Pushed { number: datagram["lastRefTime"].as_i64().expect("a number"), list, from })
+    }
+
+    fn acknowledge(&self, pushed: &Pushed) {
+        let ack = json!({"type": "push-ack", "lastRefTime": pushed.number.to_string(), "data": ""});
+        self.socket.send_to(ack.to_string().as_bytes(), pushed.from).expect("sent");
+    }
+}
+
+fn change(client: &mut Client, method: &str, path: &str, pairs: &[(&str, &str)]) {
+    let answer = client.send(method, &format!("/nacos/v1/ns/{path}?{}", form(pairs)), &[], None).expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+fn register(client: &mut Client, service: &str, ip: &str) {
+    change(client, "POST", "instance", &[("serviceName", service), ("ip", ip), ("port", "80")]);
+}
+
+fn state(client: &mut Client) -> Value {
+    let answer = client.get("/nacos/v1/ns/operator/push/state?detail=true").expect("an answer");
+    serde_json::from_slice(&answer.body).expect("JSON")
+}
+
+const SOON: Duration = Duration::from_millis(1_500);
+const SILENCE: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_change_reaches_subscribers_at_once_in_their_shape() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let (java, go) = (Subscriber::at("127.0.0.1", JAVA), Subscriber::at("127.0.0.1", "Nacos-Go-Client:v1.0.1"));
+    assert_eq!(java.subscribe(&mut client, "a", "127.0.0.1"), 10_000);
+    assert_eq!(go.subscribe(&mut client, "a", ""), 10_000);
+    let begun = Instant::now();
+    register(&mut client, "a", "10.0.0.1");
+    let (to_java, to_go) = (java.next(SOON).expect("a push"), go.next(SOON).expect("a push"));
+    // The reference waits for a second.
+    assert!(begun.elapsed() < Duration::from_millis(700), "{:?}", begun.elapsed());
+    assert_eq!((&to_java.list["dom"], &to_go.list["dom"]), (&json!("DEFAULT_GROUP@@a"), &json!("a")));
+    assert_eq!((&to_java.list["cacheMillis"], &to_java.list["hosts"][0]["ip"]), (&json!(10_000), &json!("10.0.0.1")));
+    assert_eq!(to_java.number, to_go.number);
+    java.acknowledge(&to_java);
+    assert_eq!(state(&mut client)["total"], 2);
+    let acknowledged = || Instant::now() > begun + SOON || state(&mut server.client())["succeed"] == 1;
+    while !acknowledged() {}
+    let now = state(&mut client);
+    assert_eq!((&now["succeed"], now["data"].as_array().map(Vec::len)), (&json!(1), Some(1)), "{now}");
+}
+
+#[test]
+fn what_is_told_though_nothing_differs() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let subscriber = Subscriber::at("127.0.0.1", JAVA);
+    register(&mut client, "b", "10.0.0.1");
+    change(
+        &mut client,
+        "PUT",
+        "cluster",
+        &[
+            ("serviceName", "b"),
+            ("clusterName", "DEFAULT"),
+            ("checkPort", "80"),
+            ("useInstancePort4Check", "true"),
+            ("healthChecker", r#"{"type":"NONE"}"#),
+        ],
+    );
+    subscriber.subscribe(&mut client, "b", "127.0.0.1");
+    let at = [("serviceName", "b"), ("ip", "10.0.0.1"), ("port", "80")];
+    let unknown = [("serviceName", "b"), ("ip", "10.0.0.9"), ("port", "80")];
+    let healthy = [("serviceName", "b"), ("ip", "10.0.0.1"), ("port", "80"), ("healthy", "true")];
+    let settings = [("serviceName", "b"), ("protectThreshold", "0.5")];
+    for (method, path, pairs, told) in [
+        ("POST", "instance", &at[..], true),
+        ("DELETE", "instance", &unknown, true),
+        ("PUT", "health/instance", &healthy, true),
+        ("PUT", "instance/beat", &at, false),
+        ("PUT", "service", &settings, false),
+        ("DELETE", "service", &settings[..1], false),
+    ] {
+        change(&mut client, method, path, pairs);
+        let pushed = subscriber.next(if told { SOON } else { SOON / 2 });
+        assert_eq!(pushed.is_some(), told, "{method} {path}");
+        pushed.iter().for_each(|pushed| subscriber.acknowledge(pushed));
+        std::thread::sleep(Duration::from_millis(1_100));
+        subscriber.subscribe(&mut client, "b", "127.0.0.1");
+    }
+}
+
+#[test]
+fn datagrams_go_where_the_query_came_from() {
+    let (ours, other) = (Subscriber::at("127.0.0.1", JAVA), UdpSocket::bind("127.0.0.2:0").expect("a socket"));
+    let port = other.local_addr().expect("an address").port();
+    let elsewhere = Subscriber { socket: other, agent: JAVA };
+    for (properties, reached) in [("", false), ("nacre.push.allow-client-ip=127.0.0.2/32\n", true)] {
+        let server = Server::configured(&[], properties);
+        let mut client = server.client();
+        assert_eq!(elsewhere.subscribe(&mut client, "c", "127.0.0.2"), 10_000);
+        assert_eq!(ours.subscribe(&mut client, "c", "10.9.9.9"), 10_000);
+        let answer = client.get("/nacos/v1/ns/service/subscribers?serviceName=c").expect("an answer");
+        let listed: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!(listed["count"], 2, "{listed}");
+        let shown = &listed["subscribers"];
+        assert!((0..2).any(|at| shown[at]["addrStr"] == format!("127.0.0.2:{port}")), "{listed}");
+        register(&mut client, "c", "10.0.0.1");
+        assert!(ours.next(SOON).is_some(), "{properties}");
+        assert_eq!(elsewhere.next(SILENCE).is_some(), reached, "{properties}");
+    }
+}
+
+#[test]
+fn addresses_of_no_use_make_pollers() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let subscriber = Subscriber::at("127.0.0.1", JAVA);
+    for client_ip in ["no.such.host.invalid", "300.1.1.1", "::1::"] {
+        assert_eq!(subscriber.subscribe(&mut client, "d", client_ip), 3_000, "{client_ip}");
+    }
+    for client_ip in ["::1", "[::1]", "fe80::1%eth0", "localhost"] {
+        assert_eq!(subscriber.subscribe(&mut client, "d", client_ip), 10_000, "{client_ip}");
+    }
+}
+
+const LIVING: usize = 4_000;
+const DEAD: usize = 1_000;
+/// For all of them, on a machine that is busy with other tests; 200 ms when it is not.
+const ALL_TOLD: Duration = Duration::from_millis(1_500);
+
+#[test]
+fn thousands_of_subscribers_are_told_though_many_are_dead() {
+    let wanted = (LIVING + DEAD + 512) as u64;
+    if rlimit::increase_nofile_limit(wanted).expect("a limit") < wanted {
+        println!("skipped: this process may not open {wanted} files");
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let subscriber = |_| Subscriber::at("127.0.0.1", JAVA);
+    let dead: Vec<Subscriber> = (0..DEAD).map(subscriber).collect();
+    let living: Vec<Subscriber> = (0..LIVING).map(subscriber).collect();
+    for one in dead.iter().chain(&living) {
+        assert_eq!(one.subscribe(&mut client, "many", "127.0.0.1"), 10_000);
+    }
+    drop(dead);
+    let begun = Instant::now();
+    register(&mut client, "many", "10.0.0.1");
+    let mut times: Vec<Duration> = living
+        .iter()
+        .map(|one| {
+            let pushed = one.next(ALL_TOLD).expect("a push");
+            one.acknowledge(&pushed);
+            begun.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    let (half, most, all) = (times[LIVING / 2], times[LIVING * 99 / 100], times[LIVING - 1]);
+    println!("{LIVING} living of {}: p50 {half:?}, p99 {most:?}, all {all:?}, reading them included", LIVING + DEAD);
+    assert!(all < ALL_TOLD, "{all:?}");
+    let deadline = Instant::now() + SOON;
+    while state(&mut client)["succeed"] != LIVING && Instant::now() < deadline {}
+    let now = state(&mut client);
+    assert_eq!((&now["total"], &now["succeed"]), (&json!(LIVING + DEAD), &json!(LIVING)), "{now}");
+}
