@@ -94,7 +94,7 @@ impl Node {
 
     fn stop(self) {
         self.commit.stop();
-        self.committer.join().unwrap();
+        self.committer.join().unwrap().unwrap();
     }
 }
 
