@@ -9,7 +9,7 @@ mod settings;
 mod slot;
 
 pub use lists::{ListKey, View};
-pub use service::{Change, ClusterEntry, Counts, Service, is_cluster_name, is_service_name};
+pub use service::{Change, CheckTimes, ClusterEntry, Counts, Service, is_cluster_name, is_service_name};
 pub use settings::Settings;
 pub use slot::Slot;
 

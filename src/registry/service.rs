@@ -1,7 +1,7 @@
 //! A service: settings, clusters, instances, and the answers built from them.
 
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -69,6 +69,43 @@ pub struct ClusterEntry {
     pub name: Arc<str>,
     /// `None`: defaults, nothing stored.
     pub settings: Option<Arc<ClusterSettings>>,
+    /// How long its checks take.
+    pub times: Arc<CheckTimes>,
+}
+
+/// How long the checks of a cluster take (`spec/service-api.md` 4.4). Only `health` writes it, nothing stores it.
+#[derive(Debug)]
+pub struct CheckTimes {
+    best_ms: AtomicI64,
+    worst_ms: AtomicI64,
+    smoothed_ms: AtomicI64,
+}
+
+impl Default for CheckTimes {
+    fn default() -> Self {
+        Self { best_ms: AtomicI64::new(i64::MAX), worst_ms: AtomicI64::new(0), smoothed_ms: AtomicI64::new(-1) }
+    }
+}
+
+impl CheckTimes {
+    /// Takes note of the pause before the next run, and of a check that took `sample_ms`, if one has ended.
+    pub fn note(&self, smoothed_ms: i64, sample_ms: Option<i64>) {
+        self.smoothed_ms.store(smoothed_ms, Ordering::Relaxed);
+        if let Some(sample_ms) = sample_ms {
+            self.best_ms.fetch_min(sample_ms, Ordering::Relaxed);
+            self.worst_ms.fetch_max(sample_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// The shortest and the longest time in ms; before the first check `i64::MAX` and 0, as in the reference.
+    pub fn range_ms(&self) -> (i64, i64) {
+        (self.best_ms.load(Ordering::Relaxed), self.worst_ms.load(Ordering::Relaxed))
+    }
+
+    /// The smoothed time in ms; `None` while nobody checks the cluster.
+    pub fn smoothed_ms(&self) -> Option<i64> {
+        Some(self.smoothed_ms.load(Ordering::Relaxed)).filter(|ms| *ms >= 0)
+    }
 }
 
 /// Numbers of a service.
@@ -125,7 +162,7 @@ impl State {
         if let Some(cluster) = self.cluster(name) {
             return cluster.name.clone();
         }
-        self.clusters.push(ClusterEntry { name: name.clone(), settings: None });
+        self.clusters.push(ClusterEntry { name: name.clone(), settings: None, times: Arc::default() });
         name.clone()
     }
 }

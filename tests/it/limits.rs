@@ -243,3 +243,21 @@ fn clients_of_http_1_0_work_and_connections_are_used_again() {
     );
     assert_eq!(kept.matches(" 200 ").count(), 2, "{kept}");
 }
+
+#[test]
+fn a_cluster_asked_for_again_and_again_does_not_multiply_the_list() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for ip in 1..=5 {
+        let path = format!("/nacos/v1/ns/instance?serviceName=s&clusterName=A&ip=1.1.1.{ip}&port=80");
+        assert_eq!(client.send("POST", &path, &[], None).expect("an answer").status, 200);
+    }
+    let hosts = |clusters: &str| {
+        let path = format!("/nacos/v1/ns/instance/list?serviceName=s&clusters={clusters}");
+        let answer = server.client().send("GET", &path, &[], None).expect("an answer");
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        body["hosts"].as_array().expect("a list").len()
+    };
+    assert_eq!((hosts("A"), hosts("A,A"), hosts("A,B,A")), (5, 10, 10), "twice counts twice, as in the reference");
+    assert_eq!(hosts(&"A,".repeat(20_000)), 10);
+}

@@ -14,7 +14,7 @@ use super::verdict::{Finding, Verdict};
 use crate::health::wheel::Wheel;
 use crate::model::command::Command;
 use crate::model::{ClusterSettings, HealthChecker};
-use crate::registry::{Service, Slot};
+use crate::registry::{CheckTimes, Service, Slot};
 
 /// The first run of a cluster comes at least this long after its first instance.
 const FIRST_RUN_MS: u64 = 2_000;
@@ -39,6 +39,8 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 struct Cluster {
     service: Arc<Service>,
     rt_ms: f64,
+    /// Where the times are shown.
+    times: Arc<CheckTimes>,
     /// Numbers of instances; those that are gone leave at the next run.
     members: Vec<u64>,
 }
@@ -108,7 +110,10 @@ impl Schedule {
         if !self.clusters.contains_key(&id) {
             let rt_ms = FIRST_RUN_MS + self.random(1, self.random(2, params.tcp.max_ms.into()));
             self.wheel.insert(now_ms + rt_ms, id.clone());
-            self.clusters.insert(id.clone(), Cluster { service, rt_ms: rt_ms as f64, members: Vec::new() });
+            let times = service.cluster(slot.cluster()).map(|cluster| cluster.times).unwrap_or_default();
+            times.note(rt_ms as i64, None);
+            let cluster = Cluster { service, rt_ms: rt_ms as f64, times, members: Vec::new() };
+            self.clusters.insert(id.clone(), cluster);
         }
         if let Some(cluster) = self.clusters.get_mut(&id) {
             cluster.members.push(self.last_number);
@@ -151,7 +156,9 @@ impl Schedule {
         let kind = member.running.take()?;
         let cluster = self.clusters.get_mut(&member.cluster)?;
         let smoothing = params.smoothing(kind);
-        cluster.rt_ms = smoothing.next(cluster.rt_ms, finding.sample_ms(cluster.rt_ms, smoothing.max_ms));
+        let sample_ms = finding.sample_ms(cluster.rt_ms, smoothing.max_ms);
+        cluster.rt_ms = smoothing.next(cluster.rt_ms, sample_ms);
+        cluster.times.note(cluster.rt_ms as i64, Some(sample_ms as i64));
         if member.slot.is_gone() {
             return None;
         }

@@ -5,9 +5,8 @@ mod services;
 pub use services::services;
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use super::argument;
 use super::service::not_found;
@@ -70,25 +69,22 @@ fn cut(page_no: i64, page_size: i64, count: usize) -> Result<Range<usize>> {
     Ok(within((page_no - 1) * page_size)..within(page_no * page_size))
 }
 
-/// Bounds of the pause before the first check of a cluster, in ms: from here, and this much longer.
-const FIRST_PAUSE_MS: (i64, u64) = (2_000, 5_000);
+/// What a cluster shows that nobody checks: a pause that the reference could have chosen.
+const UNCHECKED_MS: i64 = 2_000;
 
-/// GET `rt/service`: how long the checks of the clusters take. None has been made so far: each cluster shows the
-/// figures that the reference has before the first check.
+/// GET `rt/service`: how long the checks of the clusters take.
 ///
 /// # Errors
 /// A missing name; an unknown service.
 pub fn response_times(call: &Call<'_>) -> Result<Step> {
-    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let named = call.service_unchecked()?;
     let unknown = || Error::Input("request service doesn't exist".into());
     let service = named.find(&call.app.registry).ok_or_else(unknown)?;
     let clusters = service.clusters();
     let times = clusters.iter().map(|cluster| {
-        // Any number, but always the same one for a cluster.
-        let chosen = SEED.hash_one((&service.key().name, &cluster.name)) % FIRST_PAUSE_MS.1;
-        let normalized_ms = FIRST_PAUSE_MS.0 + chosen as i64;
-        CheckTimes { cluster: &cluster.name, best_ms: i64::MAX, worst_ms: 0, normalized_ms }
+        let (best_ms, worst_ms) = cluster.times.range_ms();
+        let normalized_ms = cluster.times.smoothed_ms().unwrap_or(UNCHECKED_MS);
+        CheckTimes { cluster: &cluster.name, best_ms, worst_ms, normalized_ms }
     });
     Step::json(shape::check_times(times))
 }

@@ -342,3 +342,19 @@ fn resource_and_operation_are_of_the_same_names() {
     assert_eq!(refusal(&site.by(&token, "PUT", &format!("{health}&serviceName=G2@@x"))), None);
     assert_eq!(refusal(&site.by(&token, "PUT", &format!("{health}&serviceName=G1@@x"))), failed);
 }
+
+#[test]
+fn names_of_other_namespaces_are_not_shown() {
+    let site = Site::start();
+    for namespace in ["dev", "prod"] {
+        let path = format!("/v1/ns/instance?namespaceId={namespace}&serviceName=of-{namespace}&ip=1.1.1.1&port=80");
+        assert_eq!(site.by(&site.admin, "POST", &path).status, 200);
+    }
+    let reader = site.user("reader", "pw", &[("dev:*:*", "r")]);
+    for path in ["/v1/ns/api/allDomNames", "/v1/ns/service/names"] {
+        assert_eq!(site.by(&reader, "GET", path).status, 403, "{path}");
+        let answer = site.by(&reader, "GET", &format!("{path}?namespaceId=dev"));
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.text().contains("of-dev") && !answer.text().contains("of-prod"), "{path}: {}", answer.text());
+    }
+}
