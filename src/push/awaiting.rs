@@ -22,6 +22,8 @@ pub struct Sent {
     /// The datagram, shared by all subscribers with the same.
     pub bytes: Bytes,
     retried: bool,
+    /// An operator wants to see it no more: it may be on its way still, but is neither retried nor counted.
+    forgotten: bool,
 }
 
 /// Destination and number: what an acknowledgement names.
@@ -48,37 +50,37 @@ impl Awaiting {
     /// From now on the acknowledgement is awaited.
     pub fn add(&mut self, number: i64, service: ServiceKey, key: Arc<SubscriberKey>, bytes: Bytes, now_ms: u64) {
         let name = (key.to, number);
-        self.sent.insert(name, Sent { service, key, bytes, retried: false });
+        self.sent.insert(name, Sent { service, key, bytes, retried: false, forgotten: false });
         self.due.push_back((now_ms + ACK_MS, name));
     }
 
-    /// No longer awaited: acknowledged, replaced or nobody is left to wait for.
+    /// No longer awaited: acknowledged, replaced or nobody is left to wait for. `None`: it was not, or is forgotten.
     pub fn remove(&mut self, to: SocketAddr, number: i64) -> Option<Sent> {
         let removed = self.sent.remove(&(to, number));
         if self.sent.is_empty() {
             self.due.clear();
         }
-        removed
+        removed.filter(|sent| !sent.forgotten)
     }
 
-    /// Whether it is still awaited.
+    /// Whether it is neither acknowledged nor replaced nor given up.
     pub fn has(&self, to: SocketAddr, number: i64) -> bool {
         self.sent.contains_key(&(to, number))
     }
 
     /// How many are awaited.
     pub fn count(&self) -> usize {
-        self.sent.len()
+        self.sent.values().filter(|sent| !sent.forgotten).count()
     }
 
     /// All datagrams that are awaited.
     pub fn datagrams(&self) -> impl Iterator<Item = &Bytes> {
-        self.sent.values().map(|sent| &sent.bytes)
+        self.sent.values().filter(|sent| !sent.forgotten).map(|sent| &sent.bytes)
     }
 
     /// Forgets all.
-    pub fn clear(&mut self) {
-        *self = Self::default();
+    pub fn forget(&mut self) {
+        self.sent.values_mut().for_each(|sent| sent.forgotten = true);
     }
 
     /// Those that have waited for [`ACK_MS`].
@@ -86,7 +88,9 @@ impl Awaiting {
         let mut late = Late::default();
         while let Some((_, name)) = self.due.pop_front_if(|(due_ms, _)| *due_ms <= now_ms) {
             let Some(sent) = self.sent.get_mut(&name) else { continue };
-            if sent.retried {
+            if sent.forgotten {
+                self.sent.remove(&name);
+            } else if sent.retried {
                 late.given_up.extend(self.sent.remove(&name).map(|sent| (name.1, sent)));
             } else {
                 sent.retried = true;

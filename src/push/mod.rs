@@ -3,20 +3,21 @@
 //! Push is a hint: clients go on polling, so a lost datagram only costs time. A query subscribes ([`Push::subscribe`]);
 //! `commit` tells of changes ([`Push::note`]), which costs a write no more than a look at a set; a thread of its own
 //! ([`Sender`]) builds each datagram once for all who get the same, sends it and takes the acknowledgements. All that is
-//! known is in [`core`], without sockets or clocks. Time is the awake time of this process.
+//! known is in [`state`], without sockets or clocks. Time is the awake time of this process.
 //!
 //! Faster than the reference: the first change of a service is pushed at once, later ones within the merge delay together.
 //! And safer: a datagram goes only to the address that a query came from, unless the configuration allows the address that
 //! the query names.
 
 pub mod awaiting;
-pub mod core;
+
 pub mod list;
 pub mod merge;
 pub mod packet;
 pub mod pushable;
 pub mod sender;
 pub mod socket;
+pub mod state;
 pub mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -35,8 +36,8 @@ use crate::model::clock::AwakeClock;
 use crate::model::settings::Switches;
 use crate::registry::Change;
 use crate::wire::push::Subscriber;
-use core::{Core, Counters};
 pub use sender::Sender;
+use state::{Counters, State};
 use subscriptions::{MAX_OF_SOURCE, MAX_TOTAL, Query, SubscriberKey};
 
 /// A subscription lives at least this long after its last query, in ms (`spec/push.md`).
@@ -54,7 +55,7 @@ pub fn life_ms(switches: &Switches) -> u64 {
 pub struct Push(Arc<Shared>);
 
 struct Shared {
-    core: Mutex<Core>,
+    state: Mutex<State>,
     /// Services that changed since the sender looked; at most as many as there are.
     changed: Mutex<HashSet<ServiceKey>>,
     wake: Notify,
@@ -89,7 +90,7 @@ impl Push {
     /// Nobody is subscribed. Addresses within `allow_client_ip` are believed when clients name them.
     pub fn new(clock: AwakeClock, allow_client_ip: Vec<IpNet>) -> Self {
         Self(Arc::new(Shared {
-            core: Mutex::default(),
+            state: Mutex::default(),
             changed: Mutex::default(),
             wake: Notify::new(),
             count: AtomicUsize::new(0),
@@ -105,10 +106,10 @@ impl Push {
         let Some(key) = self.subscriber(ask) else { return false };
         let source = ask.peer.to_canonical();
         let query = Query { service, key, source, app: ask.app.into(), grouped_names: ask.grouped_names };
-        let mut core = self.core();
-        let subscribed = core.subscribe(query, self.now_ms());
-        self.count(&core);
-        drop(core);
+        let mut state = self.state();
+        let subscribed = state.subscribe(query, self.now_ms());
+        self.count(&state);
+        drop(state);
         if !subscribed && !self.0.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(%source, MAX_OF_SOURCE, MAX_TOTAL, "too many subscriptions: further clients have to poll");
         }
@@ -158,13 +159,13 @@ impl Push {
     /// A page of those whose service's plain name and group contain these texts (`spec/service-api.md` 2.7), and how many
     /// there are in all.
     pub fn subscribers(&self, namespace: &str, group: &str, plain_name: &str) -> Vec<Subscriber> {
-        let core = self.core();
+        let state = self.state();
         let wanted = |service: &ServiceKey| {
             *service.namespace == *namespace
                 && service.plain_name().contains(plain_name)
                 && service.group().contains(group)
         };
-        let found = core.subscriptions().iter().filter(|(service, ..)| wanted(service));
+        let found = state.subscriptions().iter().filter(|(service, ..)| wanted(service));
         let mut found: Vec<_> = found
             .map(|(service, key, one)| Subscriber {
                 ip: key.listed.ip().to_string(),
@@ -174,7 +175,7 @@ impl Push {
                 service: service.name.to_string(),
             })
             .collect();
-        drop(core);
+        drop(state);
         // Pages need an order that stays.
         found.sort_by(|a, b| (&a.service, &a.ip, a.port, &a.agent).cmp(&(&b.service, &b.ip, b.port, &b.agent)));
         found
@@ -182,30 +183,30 @@ impl Push {
 
     /// The counters now.
     pub fn counters(&self) -> Counters {
-        self.core().counters()
+        self.state().counters()
     }
 
     /// The JSON of datagrams that are awaited, not more than a hundred.
     pub fn awaited(&self) -> Vec<String> {
-        let awaited = self.core().awaited(MAX_SHOWN.0);
+        let awaited = self.state().awaited(MAX_SHOWN.0);
         awaited.iter().map(|bytes| packet::decode(bytes, MAX_SHOWN.1)).collect()
     }
 
     /// Forgets what is awaited.
     pub fn forget_awaited(&self) {
-        self.core().forget_awaited();
+        self.state().forget_awaited();
     }
 
-    fn core(&self) -> MutexGuard<'_, Core> {
-        self.0.core.lock()
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock()
     }
 
     fn now_ms(&self) -> u64 {
         self.0.clock.now_ms()
     }
 
-    fn count(&self, core: &Core) {
-        self.0.count.store(core.subscriptions().count(), Ordering::SeqCst);
+    fn count(&self, state: &State) {
+        self.0.count.store(state.subscriptions().count(), Ordering::SeqCst);
     }
 
     async fn told(&self) {
@@ -219,7 +220,7 @@ impl Push {
             return Vec::new();
         }
         let now_ms = self.now_ms();
-        self.core().changed(changed, now_ms)
+        self.state().changed(changed, now_ms)
     }
 }
 

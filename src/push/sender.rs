@@ -95,10 +95,10 @@ impl Work {
         let life_ms = life_ms(&self.registry.settings().switches());
         let now_ms = self.push.now_ms();
         let (due, again) = {
-            let mut core = self.push.core();
-            core.sweep(now_ms, life_ms);
-            let all = (core.due(now_ms), core.late(now_ms));
-            self.push.count(&core);
+            let mut state = self.push.state();
+            state.sweep(now_ms, life_ms);
+            let all = (state.due(now_ms), state.late(now_ms));
+            self.push.count(&state);
             all
         };
         self.queue.extend(again);
@@ -111,7 +111,7 @@ impl Work {
     fn push_service(&mut self, service: &ServiceKey) {
         let switches = self.registry.settings().switches();
         let (now_ms, wall_ms) = (self.push.now_ms(), wall_now_ms().max(self.registry.ref_floor_ms()));
-        let targets = self.push.core().begin(service, now_ms, life_ms(&switches), wall_ms);
+        let targets = self.push.state().begin(service, now_ms, life_ms(&switches), wall_ms);
         let mut built: HashMap<(Arc<str>, bool, i64), Option<Bytes>> = HashMap::new();
         let mut ready = Vec::with_capacity(targets.len());
         for target in targets {
@@ -124,10 +124,10 @@ impl Work {
             });
             ready.push((bytes.clone(), target));
         }
-        let mut core = self.push.core();
-        self.queue.retain(|(to, number, _)| core.is_awaited(*to, *number));
+        let mut state = self.push.state();
+        self.queue.retain(|(to, number, _)| state.is_awaited(*to, *number));
         for (bytes, target) in ready {
-            core.sent(service, &target, bytes.clone(), now_ms);
+            state.sent(service, &target, bytes.clone(), now_ms);
             self.queue.extend(bytes.map(|bytes| (target.key.to, target.number, bytes)));
         }
     }
@@ -144,10 +144,10 @@ impl Work {
         while !self.queue.is_empty() {
             let burst = self.queue.len().min(BURST);
             {
-                let core = self.push.core();
-                let mut skipped = self.queue.drain(..burst).collect::<Vec<_>>();
-                skipped.retain(|(to, number, _)| core.is_awaited(*to, *number));
-                for one in skipped.into_iter().rev() {
+                let state = self.push.state();
+                let next: Vec<_> = self.queue.drain(..burst).collect();
+                let wanted = next.into_iter().filter(|(to, number, _)| state.is_awaited(*to, *number));
+                for one in wanted.rev() {
                     self.queue.push_front(one);
                 }
             }
@@ -172,7 +172,7 @@ impl Work {
                 Ok((length, from)) => {
                     let number = self.buffer.get(..length).and_then(shape::acknowledged);
                     if let Some(number) = number {
-                        self.push.core().acknowledged(from, number);
+                        self.push.state().acknowledged(from, number);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,

@@ -15,7 +15,7 @@ fn query(name: &str, port: u16, clusters: &str) -> Query {
     Query { service: service(name), key, source: address.ip(), app: "".into(), grouped_names: false }
 }
 
-struct World(Core);
+struct World(State);
 
 impl World {
     /// Pushes `name`; answers the ports with the numbers they get.
@@ -45,11 +45,11 @@ impl World {
 }
 
 fn world(queries: &[(u16, &str)]) -> World {
-    let mut core = Core::default();
+    let mut state = State::default();
     for (port, clusters) in queries {
-        assert!(core.subscribe(query("g@@a", *port, clusters), 0));
+        assert!(state.subscribe(query("g@@a", *port, clusters), 0));
     }
-    World(core)
+    World(state)
 }
 
 #[test]
@@ -143,25 +143,41 @@ fn forgetting_counts_as_success_and_retries_nothing() {
     let number = world.push("g@@a", 0)[0].1;
     assert_eq!(world.0.awaited(10).len(), 1);
     world.0.forget_awaited();
+    assert!(world.0.is_awaited(SocketAddr::from(([127, 0, 0, 1], 1)), number), "it may not have been sent yet");
     assert_eq!((world.counts(), world.0.awaited(10).len()), ((1, 0, 0), 0));
     assert!(!world.ack(1, number) && world.late(ACK_MS).is_empty());
 }
 
 #[test]
 fn subscriptions_are_bounded() {
-    let mut core = Core::default();
+    let mut state = State::default();
     for at in 0..MAX_OF_SOURCE {
-        assert!(core.subscribe(query(&format!("g@@{at}"), 1, ""), 0));
+        assert!(state.subscribe(query(&format!("g@@{at}"), 1, ""), 0));
     }
-    assert!(!core.subscribe(query("g@@more", 1, ""), 1));
-    assert!(core.subscribe(query("g@@0", 1, ""), 1), "a renewal is no new one");
+    assert!(!state.subscribe(query("g@@more", 1, ""), 1));
+    assert!(state.subscribe(query("g@@0", 1, ""), 1), "a renewal is no new one");
     let long = "c".repeat(subscriptions::MAX_TEXT_BYTES);
     let other = Query { source: [10, 0, 0, 1].into(), ..query("g@@0", 2, &long) };
-    assert!(!core.subscribe(other, 0));
-    assert_eq!(core.counters().refused, 2);
-    core.sweep(20_000, LIFE_MS);
-    assert_eq!(core.counters().subscriptions, 0);
-    assert!(core.subscribe(query("g@@more", 1, ""), 20_000));
+    assert!(!state.subscribe(other, 0));
+    assert_eq!(state.counters().refused, 2);
+    state.sweep(20_000, LIFE_MS);
+    assert_eq!(state.counters().subscriptions, 0);
+    assert!(state.subscribe(query("g@@more", 1, ""), 20_000));
+}
+
+#[test]
+fn what_has_to_be_built_for_a_push_is_bounded() {
+    let mut state = State::default();
+    for at in 0..subscriptions::MAX_AT_ADDRESS {
+        assert!(state.subscribe(query("g@@a", 1, &at.to_string()), 0));
+    }
+    assert!(!state.subscribe(query("g@@a", 1, "more"), 0) && state.subscribe(query("g@@b", 1, "more"), 0));
+    for at in 0..subscriptions::MAX_CLUSTERS {
+        assert!(state.subscribe(query("g@@a", 100 + at as u16, &at.to_string()), 0));
+    }
+    assert!(!state.subscribe(query("g@@a", 2, "more"), 0) && state.subscribe(query("g@@a", 2, "5"), 0));
+    state.begin(&service("g@@a"), 20_000, LIFE_MS, 0);
+    assert!(state.subscribe(query("g@@a", 1, "more"), 20_000), "the dead leave room");
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Counters {
 
 /// See the module.
 #[derive(Default)]
-pub struct Core {
+pub struct State {
     subscriptions: Subscriptions,
     awaiting: Awaiting,
     merge: Merge,
@@ -61,7 +61,7 @@ pub struct Core {
     swept_ms: u64,
 }
 
-impl Core {
+impl State {
     /// Makes or renews a subscription. False: a limit is reached.
     pub fn subscribe(&mut self, query: Query, now_ms: u64) -> bool {
         let subscribed = self.subscriptions.subscribe(query, now_ms);
@@ -173,7 +173,7 @@ impl Core {
 
     /// Forgets what is awaited: it is neither retried nor counted as failed.
     pub fn forget_awaited(&mut self) {
-        self.awaiting.clear();
+        self.awaiting.forget();
     }
 
     fn settle(&mut self, sent: &Sent, number: i64) {
