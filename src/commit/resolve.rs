@@ -11,7 +11,7 @@ use crate::model::command::{Address, Command, MetadataChange, Outcome, Patch, Sc
 use crate::model::settings::Switches;
 use crate::model::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, Row, ServiceKey, ServiceSettings};
 use crate::model::{HealthChecker, MASKED_PASSWORD};
-use crate::registry::{Registry, Service, Slot, is_cluster_name, is_service_name};
+use crate::registry::{Registry, Service, Slot, check_cluster_name, check_service_name};
 use crate::store::check_size;
 
 /// One thing to do.
@@ -80,22 +80,6 @@ pub(super) fn resolve(registry: &Registry, command: &Command) -> Result<Resolved
         Command::Label(change) => label::change(registry, change),
         Command::Account(change) => account::resolve(registry.settings(), change),
     }
-}
-
-fn check_service_name(name: &str) -> Result<()> {
-    if is_service_name(name) {
-        return Ok(());
-    }
-    let rule = "dom name can only have these characters: 0-9a-zA-Z-._:, current:";
-    Err(Error::Input(format!("{rule} {name}")))
-}
-
-fn check_cluster_name(name: &str) -> Result<()> {
-    if is_cluster_name(name) {
-        return Ok(());
-    }
-    let rule = "cluster name can only have these characters: 0-9a-zA-Z-, current:";
-    Err(Error::Input(format!("{rule} {name}")))
 }
 
 fn register(registry: &Registry, key: &InstanceKey, mut instance: Instance) -> Result<Resolved> {

@@ -23,7 +23,7 @@ use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::call::{Call, Caller};
+use super::call::{Call, Caller, missing};
 use super::reply::Reply;
 use crate::error::{Error, Result};
 use access::{Access, Refusal};
@@ -181,8 +181,7 @@ fn required<'c>(call: &'c Call<'_>, name: &str) -> Result<&'c str> {
 }
 
 fn required_of<'c>(call: &'c Call<'_>, name: &str, kind: &str) -> Result<&'c str> {
-    let missing = || format!("Required request parameter '{name}' for method parameter type {kind} is not present");
-    call.params.raw(name).ok_or_else(|| Error::Refused(missing()))
+    call.params.raw(name).ok_or_else(|| missing(name, kind))
 }
 
 /// A name that is made here: at least one sign that is no blank, at most `max_chars`, nothing that breaks a line.

@@ -220,7 +220,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// [`Error::Refused`] when it is missing.
     pub fn present(&self, name: &str) -> Result<&str> {
-        self.params.raw(name).ok_or_else(|| missing(name))
+        self.params.raw(name).ok_or_else(|| missing(name, "String"))
     }
 
     /// A truth value that may be left out (`spec/operator-api.md`, *boolean*).
@@ -229,12 +229,7 @@ impl<'a> Call<'a> {
     /// [`Error::Refused`] when it is something else.
     pub fn boolean(&self, name: &str, default: bool) -> Result<bool> {
         let Some(text) = self.params.get(name) else { return Ok(default) };
-        let is_one_of = |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
-        match (is_one_of(["true", "on", "yes", "1"]), is_one_of(["false", "off", "no", "0"])) {
-            (true, _) => Ok(true),
-            (_, true) => Ok(false),
-            _ => Err(Error::Refused(format!("Invalid boolean value [{text}]"))),
-        }
+        number::switch_word(text).ok_or_else(|| Error::Refused(format!("Invalid boolean value [{text}]")))
     }
 
     /// The service in `dom` as old clients name it: always of the default group, even when there is an `@@` in it.
@@ -297,8 +292,8 @@ fn is_blank(text: &str) -> bool {
 }
 
 /// The error of a parameter that is missing where the reference leaves it to its web framework to say so.
-pub fn missing(name: &str) -> Error {
-    Error::Refused(format!("Required request parameter '{name}' for method parameter type String is not present"))
+pub fn missing(name: &str, kind: &str) -> Error {
+    Error::Refused(format!("Required request parameter '{name}' for method parameter type {kind} is not present"))
 }
 
 /// The error of a text that should be a number.

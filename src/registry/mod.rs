@@ -9,7 +9,10 @@ mod settings;
 mod slot;
 
 pub use lists::{ListKey, View};
-pub use service::{Change, CheckTimes, ClusterEntry, Counts, Service, is_cluster_name, is_service_name};
+pub use service::{
+    Change, CheckTimes, ClusterEntry, Counts, Service, check_cluster_name, check_service_name, is_cluster_name,
+    is_service_name,
+};
 pub use settings::Settings;
 pub use slot::Slot;
 

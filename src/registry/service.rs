@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 
 use super::lists::{ListKey, Lists, View};
 use super::slot::Slot;
+use crate::error::{Error, Result};
 use crate::model::{ClusterKey, ClusterSettings, Instance, InstanceKey, Row, ServiceKey, ServiceSettings};
 
 static HASHER: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
@@ -24,6 +25,30 @@ pub fn is_service_name(name: &str) -> bool {
 /// Whether a cluster of this name may be created: `[0-9a-zA-Z-]+` (`spec/instance-api.md` 1.3).
 pub fn is_cluster_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// Refuses a name that no service may have ([`is_service_name`]).
+///
+/// # Errors
+/// [`Error::Input`] with the rule.
+pub fn check_service_name(name: &str) -> Result<()> {
+    if is_service_name(name) {
+        return Ok(());
+    }
+    let rule = "dom name can only have these characters: 0-9a-zA-Z-._:, current:";
+    Err(Error::Input(format!("{rule} {name}")))
+}
+
+/// Refuses a name that no cluster may have ([`is_cluster_name`]).
+///
+/// # Errors
+/// [`Error::Input`] with the rule.
+pub fn check_cluster_name(name: &str) -> Result<()> {
+    if is_cluster_name(name) {
+        return Ok(());
+    }
+    let rule = "cluster name can only have these characters: 0-9a-zA-Z-, current:";
+    Err(Error::Input(format!("{rule} {name}")))
 }
 
 /// What became different by a row.

@@ -1,8 +1,7 @@
 //! The selector that a list of services is filtered by (`spec/service-api.md` 2.5). It looks like the selector of a
 //! service and means something else.
 
-use super::object;
-use super::selector::text_of;
+use super::selector::{members_of, unknown_type};
 use crate::error::{Error, Result};
 use crate::model::Metadata;
 
@@ -40,28 +39,14 @@ pub fn parse(text: &str) -> Result<Filter> {
     if text.trim().is_empty() {
         return Ok(Filter::All);
     }
-    let (mut kind, mut expression) = (None, None);
-    object::members(text, |name, value| {
-        match name.as_ref() {
-            "type" => kind = Some(text_of(value)?),
-            "expression" => expression = Some(text_of(value)?),
-            _ => {}
-        }
-        Some(())
-    })
-    .ok_or_else(|| Error::Refused("selector is not a JSON object".into()))?;
-    let labelled = match kind.as_deref() {
-        None => return Err(Error::Refused("selector without type".into())),
-        Some("label") => true,
-        Some("none" | "unknown") => false,
-        Some(other) => return Err(unknown_type(other)),
+    let (kind, expression) = members_of(text)?;
+    let labelled = match kind.as_str() {
+        "label" => true,
+        "none" | "unknown" => false,
+        other => return Err(unknown_type(other)),
     };
     let expression = expression.ok_or_else(|| Error::Refused("selector without expression".into()))?;
     if labelled && !expression.trim().is_empty() { comparison(&expression) } else { Ok(Filter::All) }
-}
-
-fn unknown_type(name: &str) -> Error {
-    Error::Input(format!("No enum constant com.alibaba.nacos.api.selector.SelectorType.{name}"))
 }
 
 /// `LEVEL[.anything].KEY = VALUE`; what follows a second `=` is ignored, quotes around the value too.

@@ -75,6 +75,16 @@ pub fn strict_bool(text: &str) -> bool {
     text.eq_ignore_ascii_case("true")
 }
 
+/// A truth value in one of the eight words of `spec/operator-api.md`, in any case.
+pub fn switch_word(text: &str) -> Option<bool> {
+    let is_one_of = |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    match (is_one_of(["true", "on", "yes", "1"]), is_one_of(["false", "off", "no", "0"])) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    }
+}
+
 /// Trims as Java's `String.trim`: characters up to and including U+0020 (1.2).
 pub fn java_trim(text: &str) -> &str {
     text.trim_matches(|c| c <= ' ')

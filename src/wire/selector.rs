@@ -10,6 +10,17 @@ pub fn parse(text: &str) -> Result<Selector> {
     if text.trim().is_empty() {
         return Ok(Selector::None);
     }
+    let (kind, expression) = members_of(text)?;
+    match kind.as_str() {
+        "none" => Ok(Selector::None),
+        "label" => label(expression.ok_or_else(|| Error::Refused("label selector without expression".into()))?),
+        "unknown" => Err(Error::Refused("not match any type of selector!".into())),
+        other => Err(unknown_type(other)),
+    }
+}
+
+/// The members `type`, which must be there, and `expression`.
+pub(super) fn members_of(text: &str) -> Result<(String, Option<String>)> {
     let (mut kind, mut expression) = (None, None);
     object::members(text, |name, value| {
         match name.as_ref() {
@@ -20,15 +31,12 @@ pub fn parse(text: &str) -> Result<Selector> {
         Some(())
     })
     .ok_or_else(|| Error::Refused("selector is not a JSON object".into()))?;
-    match kind.as_deref() {
-        None => Err(Error::Refused("selector without type".into())),
-        Some("none") => Ok(Selector::None),
-        Some("label") => label(expression.ok_or_else(|| Error::Refused("label selector without expression".into()))?),
-        Some("unknown") => Err(Error::Refused("not match any type of selector!".into())),
-        Some(other) => {
-            Err(Error::Input(format!("No enum constant com.alibaba.nacos.api.selector.SelectorType.{other}")))
-        }
-    }
+    Ok((kind.ok_or_else(|| Error::Refused("selector without type".into()))?, expression))
+}
+
+/// The error of a type that there is not.
+pub(super) fn unknown_type(name: &str) -> Error {
+    Error::Input(format!("No enum constant com.alibaba.nacos.api.selector.SelectorType.{name}"))
 }
 
 /// A member as the reference takes it for a text: null is the word, objects and arrays are empty.

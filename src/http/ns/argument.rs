@@ -2,12 +2,8 @@
 //! trimmed. Where one is missing or malformed, the answer is another than elsewhere (`spec/service-api.md` 2.1, 4).
 
 use crate::error::{Error, Result};
-use crate::http::call::{Call, Named};
-
-fn missing(name: &str, kind: &str) -> Error {
-    let text = format!("Required request parameter '{name}' for method parameter type {kind} is not present");
-    Error::Refused(text)
-}
+use crate::http::call::{Call, Named, missing};
+use crate::wire::number::switch_word;
 
 fn malformed(name: &str, kind: &str, text: &str) -> Error {
     Error::Refused(format!("Failed to convert value of type 'String' to '{kind}' for '{name}': \"{text}\""))
@@ -27,11 +23,7 @@ pub(super) fn integer(call: &Call<'_>, name: &str) -> Result<i32> {
 /// A truth value in one of eight words. `None` when it is not sent.
 pub(super) fn boolean(call: &Call<'_>, name: &str) -> Result<Option<bool>> {
     let Some(text) = call.params.raw(name) else { return Ok(None) };
-    let is_one_of = |words: [&str; 4]| words.iter().any(|word| text.trim().eq_ignore_ascii_case(word));
-    if is_one_of(["true", "on", "yes", "1"]) {
-        return Ok(Some(true));
-    }
-    if is_one_of(["false", "off", "no", "0"]) { Ok(Some(false)) } else { Err(malformed(name, "boolean", text)) }
+    switch_word(text.trim()).map(Some).ok_or_else(|| malformed(name, "boolean", text))
 }
 
 /// The service. A name without a character, once sent, is the name of a service that can't exist.

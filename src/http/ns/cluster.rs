@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::http::call::{Call, Step, not_a_number};
 use crate::model::command::Command;
 use crate::model::{ClusterKey, ClusterSettings};
-use crate::registry::is_cluster_name;
+use crate::registry::check_cluster_name;
 use crate::wire::{checker, metadata, number};
 
 /// PUT: makes a cluster or replaces its settings.
@@ -17,9 +17,8 @@ pub fn update(call: &Call<'_>) -> Result<Step> {
     let port_text = call.params.required("checkPort")?;
     let service = named.find(&call.app.registry);
     let service = service.ok_or_else(|| Error::Refused(format!("service not found:{}", named.name)))?;
-    if service.cluster(cluster).is_none() && !is_cluster_name(cluster) {
-        let rule = "cluster name can only have these characters: 0-9a-zA-Z-, current:";
-        return Err(Error::Input(format!("{rule} {cluster}")));
+    if service.cluster(cluster).is_none() {
+        check_cluster_name(cluster)?;
     }
     let use_instance_port = number::word(call.params.required("useInstancePort4Check")?);
     let checker = checker::parse(call.params.required("healthChecker")?)?;

@@ -9,7 +9,7 @@ pub use metadata::{merge_metadata, remove_metadata};
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::http::call::{Call, Named, Step, Then, check_format};
+use crate::http::call::{Call, Named, Step, Then, check_format, missing};
 use crate::http::reply::Reply;
 use crate::model::command::{Address, Command, Patch};
 use crate::model::{DEFAULT_CLUSTER, DEFAULT_NAMESPACE, Instance, InstanceKey, MAX_ROW_BYTES, Metadata, ServiceKey};
@@ -166,8 +166,7 @@ pub fn detail(call: &Call<'_>) -> Result<Step> {
 /// # Errors
 /// A missing or malformed key; an unknown service.
 pub fn statuses(call: &Call<'_>) -> Result<Step> {
-    let missing = "Required request parameter 'key' for method parameter type String is not present";
-    let key = call.params.get("key").ok_or_else(|| Error::Refused(missing.into()))?;
+    let key = call.params.get("key").ok_or_else(|| missing("key", "String"))?;
     let mut parts = key.split("##");
     let (namespace, name) = match (parts.next(), parts.next()) {
         (Some(namespace), Some(name)) => (namespace, name),

@@ -43,7 +43,7 @@ pub fn distro_status(call: &Call<'_>) -> Result<Step> {
 pub fn distro_server(call: &Call<'_>) -> Result<Step> {
     let named = call.service_unchecked().ok();
     if named.is_none() && call.params.raw("serviceName").is_none() {
-        return Err(missing("serviceName"));
+        return Err(missing("serviceName", "String"));
     }
     if named.and_then(|named| named.find(&call.app.registry)).is_none() {
         return Err(Error::Input("service not found".into()));
