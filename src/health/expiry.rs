@@ -10,8 +10,9 @@ use crate::registry::{Service, Slot};
 /// An instance that could not be judged for good (marked, or its command has not taken effect) is looked at again
 /// after this.
 const AGAIN_MS: u64 = 1_000;
-/// A beat is noted, and judged, by a clock that moves on every tick: both together may be that much off.
-const SLACK_MS: u64 = 2 * TICK_MS;
+/// Nobody is judged sooner after a limit than this: a beat may be on its way, and the clock by which it is noted and
+/// judged moves on in ticks. The reference looks every 5 s, so 0 to 5 s after the limit (`spec/health.md` 1.2).
+const GRACE_MS: u64 = 1_000;
 
 /// The furthest look: what is gone by then is let go of, however long its own limits were.
 const FURTHEST_MS: u64 = 100_000;
@@ -36,7 +37,7 @@ enum Verdict {
 fn judge(slot: &Slot, now_ms: u64, remove: bool) -> Verdict {
     let (healthy, marked, timeout_ms, delete_ms) =
         slot.with(|i| (i.healthy, i.marked, i.beat_timeout_ms(), i.delete_timeout_ms()));
-    let limit = |ms: u64| slot.last_beat_ms().saturating_add(ms).saturating_add(SLACK_MS);
+    let limit = |ms: u64| slot.last_beat_ms().saturating_add(ms).saturating_add(GRACE_MS);
     if marked {
         return Verdict::Wait(now_ms + AGAIN_MS);
     }

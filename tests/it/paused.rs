@@ -17,8 +17,8 @@ const BEAT_EVERY: Duration = Duration::from_millis(300);
 /// A client that was itself kept waiting for longer proves nothing.
 const LONGEST_GAP: Duration = Duration::from_millis(700);
 const PAUSE: Duration = Duration::from_millis(3_000);
-/// The dead one is gone then: its limit, and what the machine may delay.
-const WATCH: Duration = Duration::from_millis(3_000);
+/// The dead one is gone then: its limit, the second of grace, and what the machine may delay.
+const WATCH: Duration = Duration::from_millis(4_000);
 const ATTEMPTS: usize = 4;
 
 fn parameters(port: u64) -> Vec<(&'static str, String)> {
