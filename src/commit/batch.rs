@@ -31,7 +31,8 @@ pub(super) struct Batch {
     /// For every row: does it renew the time of the last beat.
     renew: Vec<bool>,
     ensured: Vec<ServiceKey>,
-    told: Vec<InstanceKey>,
+    /// Instances that stay as they are, and whether the time of their last beat is renewed.
+    told: Vec<(InstanceKey, bool)>,
     told_of: Vec<ServiceKey>,
     entries: Vec<Entry>,
     /// Hashes of what commands touch: two that are equal by chance only end the batch early.
@@ -118,7 +119,7 @@ impl Batch {
                             self.renew.push(renew);
                         }
                         Step::Ensure(service) => self.ensured.push(service),
-                        Step::Tell(key) => self.told.push(key),
+                        Step::Tell { key, renew } => self.told.push((key, renew)),
                         Step::TellOf(service) => self.told_of.push(service),
                         Step::Override(switches) => self.overridden = Some(switches),
                     }
@@ -169,9 +170,13 @@ impl Batch {
                 replies.push((reply, outcome));
             }
         }
-        for key in self.told {
-            let found = registry.find_service(&key.service).zip(registry.find(&key));
-            changes.extend(found.map(|(service, slot)| Change::Put { service, slot, new: false }));
+        for (key, renew) in self.told {
+            let Some(service) = registry.find_service(&key.service) else { continue };
+            let Some(slot) = service.find(&key.cluster, &key.ip, key.port, key.ephemeral) else { continue };
+            if renew {
+                slot.touch(now_ms);
+            }
+            changes.push(Change::Put { service, slot, new: false });
         }
         let services = self.told_of.iter().filter_map(|key| registry.find_service(key));
         changes.extend(services.map(|service| Change::Told { service }));

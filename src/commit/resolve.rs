@@ -20,8 +20,8 @@ pub(super) enum Step {
     Row { row: Row, renew: bool },
     /// Only in memory: the service exists.
     Ensure(ServiceKey),
-    /// Nothing changes, but listeners are told of the instance.
-    Tell(InstanceKey),
+    /// Nothing changes, but listeners are told of the instance. `renew`: the last beat is now.
+    Tell { key: InstanceKey, renew: bool },
     /// Nothing changes, but listeners are told of the service.
     TellOf(ServiceKey),
     /// Only in memory: these switches are in force.
@@ -37,6 +37,10 @@ pub(super) struct Resolved {
 impl Resolved {
     fn nothing() -> Self {
         Self { steps: Vec::new(), outcome: Ok(Outcome::Done) }
+    }
+
+    fn told(key: InstanceKey, renew: bool) -> Self {
+        Self { steps: vec![Step::Tell { key, renew }], outcome: Ok(Outcome::Done) }
     }
 
     fn rows(rows: Vec<Row>, renew: bool) -> Result<Self> {
@@ -100,6 +104,7 @@ fn register(registry: &Registry, key: &InstanceKey, mut instance: Instance) -> R
         return Ok(Resolved { steps: vec![made], outcome: Err(error) });
     }
     let before = service.as_ref().and_then(|s| s.find(&key.cluster, &key.ip, key.port, key.ephemeral));
+    let is_known = |instance: &Instance| before.as_ref().is_some_and(|slot| slot.with(|known| known == instance));
     match &before {
         Some(slot) => slot.with(|known| {
             instance.healthy = known.healthy;
@@ -107,6 +112,10 @@ fn register(registry: &Registry, key: &InstanceKey, mut instance: Instance) -> R
         }),
         None if instance.wants_number_id() => instance.id = Some(free_number(service.as_deref(), key.ephemeral)),
         None => instance.id = None,
+    }
+    // What is visible is stored: clients that register again and again cost no disk.
+    if service_row.is_none() && is_known(&instance) {
+        return Ok(Resolved::told(key.clone(), true));
     }
     let mut rows = Vec::with_capacity(2);
     rows.extend(service_row);
@@ -252,9 +261,7 @@ fn flip(registry: &Registry, key: &InstanceKey, healthy: bool) -> Result<Resolve
 /// Health from outside or by active checks: told in any case, stored when it is new (`spec/health.md` 2.3).
 fn checked(registry: &Registry, key: &InstanceKey, healthy: bool) -> Result<Resolved> {
     match registry.find(key) {
-        Some(slot) if slot.with(|known| known.healthy == healthy) => {
-            Ok(Resolved { steps: vec![Step::Tell(key.clone())], outcome: Ok(Outcome::Done) })
-        }
+        Some(slot) if slot.with(|known| known.healthy == healthy) => Ok(Resolved::told(key.clone(), false)),
         _ => flip(registry, key, healthy),
     }
 }

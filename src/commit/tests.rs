@@ -30,6 +30,7 @@ struct World {
     thread: JoinHandle<Result<()>>,
     runtime: tokio::runtime::Runtime,
     changes: Arc<AtomicUsize>,
+    stored: Arc<crate::store::StoreStats>,
     _dir: tempfile::TempDir,
 }
 
@@ -40,6 +41,7 @@ impl World {
         let clock = AwakeClock::starting_at(1_000);
         let store_options = StoreOptions { durability, ..StoreOptions::new(dir.path().join("data")) };
         let (store, _) = Store::open(store_options, 0, &mut |_| {}, &|_| {}).unwrap();
+        let stored = store.stats();
         let changes = Arc::new(AtomicUsize::new(0));
         let seen = changes.clone();
         let options = Options { queue_len: 1_000, batch_rows: 100, on_failure: OnFailure::Refuse };
@@ -48,7 +50,7 @@ impl World {
         });
         let (commit, thread) = start(registry.clone(), store, clock.clone(), options, vec![listener]).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { registry, clock, commit, thread, runtime, changes, _dir: dir }
+        Self { registry, clock, commit, thread, runtime, changes, stored, _dir: dir }
     }
 
     fn run(&self, command: Command) -> Result<Outcome> {
@@ -92,6 +94,29 @@ fn an_answered_command_is_visible_and_told() {
     // Listeners hear of it after the answer; the next command waits for them.
     world.run(Command::CleanService(ServiceKey::new("public", "g@@none"))).unwrap();
     assert_eq!(world.changes.load(Ordering::Relaxed), 3);
+    world.stop();
+}
+
+#[test]
+fn registering_the_same_again_is_a_beat_and_told_but_not_stored() {
+    let world = World::new(Durability::Synced);
+    let a = key("g@@s", "1.1.1.1");
+    let same = || Command::Register(a.clone(), with(&[("x", "1")]));
+    world.run(same()).unwrap();
+    let rows = || world.stored.batch_rows.load(Ordering::Relaxed);
+    let stored = rows();
+    world.clock.advance(4_000);
+    world.run(same()).unwrap();
+    assert_eq!((rows(), world.registry.find(&a).unwrap().last_beat_ms()), (stored, 5_000));
+    world.run(Command::Register(a.clone(), with(&[("x", "2")]))).unwrap();
+    assert_eq!(rows(), stored + 1);
+    world.run(Command::CleanService(ServiceKey::new("public", "g@@none"))).unwrap();
+    assert_eq!(world.changes.load(Ordering::Relaxed), 3, "listeners are told each time");
+    // An unhealthy one stays so until it beats, however often it is registered.
+    world.run(Command::Fade { key: a.clone(), last_beat_ms: 5_000 }).unwrap();
+    let stored = rows();
+    world.run(Command::Register(a.clone(), with(&[("x", "2")]))).unwrap();
+    assert_eq!((rows(), world.registry.find(&a).unwrap().instance().healthy), (stored, false));
     world.stop();
 }
 
