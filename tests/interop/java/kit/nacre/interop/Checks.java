@@ -23,7 +23,7 @@ final class Checks {
         }
         if (reason == null) {
             passed++;
-            System.out.println("ok " + name);
+            System.out.println("PASS " + name);
         } else {
             failed++;
             System.out.println("FAIL " + name + ": " + reason.replace('\n', ' '));

@@ -44,7 +44,7 @@ final class Story {
     private static final long PUSH_LIMIT_MS = 1_500;
     private static final int PUSH_ATTEMPTS = 4;
 
-    private final Checks checks = new Checks();
+    private final Checks checks;
     private final ServerProcess server = new ServerProcess();
     private final Tap tap;
     private final Lists lists;
@@ -56,7 +56,8 @@ final class Story {
     private long killedAtMs;
     private long startedAtMs;
 
-    private Story(int port) throws IOException, NacosException {
+    private Story(Checks checks, int port) throws IOException, NacosException {
+        this.checks = checks;
         tap = new Tap(port);
         lists = new Lists(port, NAMESPACE, GROUP + "@@" + SERVICE);
         first = NamingFactory.createNamingService(properties());
@@ -65,22 +66,19 @@ final class Story {
 
     /** One argument: the port of the running server. Exits by itself: threads of the client would keep it alive. */
     public static void main(String[] args) {
-        int code = 1;
-        try {
-            Story story = new Story(Integer.parseInt(args[0]));
-            story.arrive();
-            story.find();
-            story.watch();
-            story.live();
-            story.survive();
-            story.goOn();
-            story.leave();
-            code = story.checks.finish();
-        } catch (Throwable e) {
-            System.out.println("FAIL story: " + e);
-            System.out.println("0 passed, 1 failed");
-        }
-        System.exit(code);
+        Checks checks = new Checks();
+        checks.check("story_reaches_its_end", () -> new Story(checks, Integer.parseInt(args[0])).tell());
+        System.exit(checks.finish());
+    }
+
+    private void tell() throws Exception {
+        arrive();
+        find();
+        watch();
+        live();
+        survive();
+        goOn();
+        leave();
     }
 
     private Properties properties() {
