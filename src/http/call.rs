@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, USER_AGENT};
@@ -109,6 +109,8 @@ pub enum Step {
     Write(Command, Then),
     /// Do this, which takes long, on a thread for such work; then what it says.
     Blocking(Work),
+    /// This is the answer, but only after this time, or when the server stops.
+    Later(Duration, Reply),
 }
 
 /// Work that would keep a thread of the runtime busy.

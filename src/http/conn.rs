@@ -164,6 +164,11 @@ impl Conn {
         }
     }
 
+    /// Whether the request in flight is the last: the server stops.
+    pub(super) fn is_ending(&self) -> bool {
+        self.order() != Order::Serve
+    }
+
     /// Leaves the waker of the task that serves this connection, for [`Conn::give`].
     pub(super) fn listen(&self, waker: &Waker) {
         *self.waker.lock() = Some(waker.clone());

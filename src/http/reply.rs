@@ -134,6 +134,17 @@ impl Reply {
         Self::object(StatusCode::NOT_FOUND, "Not Found", "No message available", path)
     }
 
+    /// No configuration of that name (`spec/clients.md` 5); clients go by the status.
+    pub fn no_config() -> Self {
+        Self::new(StatusCode::NOT_FOUND, Kind::Text, "config data not exist")
+    }
+
+    /// A configuration is to be stored. Not one of the statuses that make clients repeat the request.
+    pub fn no_config_service() -> Self {
+        let body = "caused: this server is a service registry, it stores no configuration;";
+        Self::new(StatusCode::NOT_IMPLEMENTED, Kind::Text, body)
+    }
+
     /// Elsewhere: a known path with a method that it doesn't know.
     pub fn wrong_method(method: &Method) -> Self {
         let body = format!("caused: Request method '{method}' not supported;");

@@ -19,11 +19,12 @@ use super::body::{self, BodyError};
 use super::call::{App, Call, Caller, Handler, Step, Then};
 use super::conn::Conn;
 use super::console::{self, namespaces};
+use super::hold::Holds;
 use super::ns::{catalog, cluster, health, instance, legacy, operator, raft, service};
 use super::params::{BodyParams, Params};
 use super::path::{self, Path};
 use super::reply::Reply;
-use super::{core, cors, gate, ui};
+use super::{core, cors, cs, gate, ui};
 use crate::error::{Error, Result};
 use crate::model::command::Outcome;
 use crate::model::settings::Switches;
@@ -131,6 +132,9 @@ pub const ROUTES: &[Route] = &[
     Route(POST, "/v1/console/namespaces", namespaces::create, ADMIN),
     Route(PUT, "/v1/console/namespaces", namespaces::rename, ADMIN),
     Route(DELETE, "/v1/console/namespaces", namespaces::remove, ADMIN),
+    Route(GET, "/v1/cs/configs", cs::show, LOGGED_IN),
+    Route(POST, "/v1/cs/configs", cs::publish, LOGGED_IN),
+    Route(POST, "/v1/cs/configs/listener", cs::listen, LOGGED_IN),
     Route(GET, "/", ui::root, OPEN),
     Route(GET, "/actuator", ui::actuator, OPEN),
     Route(GET, "/actuator/health", ui::actuator_health, OPEN),
@@ -178,6 +182,7 @@ struct Found {
 pub struct Router {
     app: Arc<App>,
     paths: HashMap<&'static str, Methods, foldhash::fast::RandomState>,
+    holds: Holds,
 }
 
 impl Router {
@@ -190,7 +195,7 @@ impl Router {
         for path in RAW_BODIES {
             paths.entry(path).or_default().raw_body = true;
         }
-        Self { app, paths }
+        Self { app, paths, holds: Holds::default() }
     }
 
     /// Answers one request.
@@ -204,7 +209,7 @@ impl Router {
                     let step = self.handle(&head, &body, found, &switches, conn).await;
                     // While a write waits for the store, only what it needs is kept.
                     drop(body);
-                    self.finish(step).await
+                    self.finish(step, conn).await
                 }
                 Err(BodyError::TooLarge { limit_bytes }) => Reply::too_large(limit_bytes),
                 Err(error @ BodyError::Busy) => Reply::error(&Error::Limit(error.to_string())),
@@ -263,11 +268,12 @@ impl Router {
         }
     }
 
-    async fn finish(&self, mut step: Result<Step>) -> Reply {
+    async fn finish(&self, mut step: Result<Step>, conn: &Conn) -> Reply {
         let (command, then) = loop {
             match step {
                 Ok(Step::Answer(reply)) => return reply,
                 Ok(Step::Write(command, then)) => break (command, then),
+                Ok(Step::Later(wait, reply)) => return self.holds.hold(wait, conn, reply).await,
                 Ok(Step::Blocking(work)) => step = self.app.auth.gate().run(work).await.flatten(),
                 Err(error) => return Reply::error(&error),
             }

@@ -13,6 +13,7 @@ mod auth;
 mod checks;
 mod client;
 mod compare;
+mod configs;
 mod conformance;
 mod damage;
 mod dice;
