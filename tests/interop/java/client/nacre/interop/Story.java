@@ -7,14 +7,16 @@ import com.alibaba.nacos.api.PropertyKeyConst;
 import com.alibaba.nacos.api.exception.NacosException;
 import com.alibaba.nacos.api.naming.NamingFactory;
 import com.alibaba.nacos.api.naming.NamingMaintainFactory;
+import com.alibaba.nacos.api.naming.NamingMaintainService;
 import com.alibaba.nacos.api.naming.NamingService;
 import com.alibaba.nacos.api.naming.pojo.Instance;
-import com.fasterxml.jackson.databind.JsonNode;
+import com.alibaba.nacos.api.naming.pojo.ListView;
+import com.alibaba.nacos.api.naming.pojo.Service;
+import com.alibaba.nacos.api.selector.NoneSelector;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
-import java.util.Map;
 import java.util.Properties;
 import java.util.TreeSet;
 
@@ -26,6 +28,8 @@ final class Story {
     private static final String NAMESPACE = "interop";
     private static final String GROUP = "INTEROP_GROUP";
     private static final String SERVICE = "interop.Greeter:1.0";
+    /** Made by hand, without instances. */
+    private static final String KEPT = "interop.Kept";
     private static final int ONE = 7001;
     private static final int TWO = 7002;
     /** Belongs to the second application and comes and goes; what is said of "both" never means it. */
@@ -35,9 +39,6 @@ final class Story {
     /** More than the beat timeout (15 s), so that an instance whose beats don't count turns unhealthy within. */
     private static final long WATCH_BEFORE_MS = 21_000;
     private static final long WATCH_AFTER_MS = 17_000;
-    private static final long DOWN_MS = 2_000;
-    /** The goal is "well under 1 s"; this only tells a slow machine from a server that doesn't come. */
-    private static final long START_LIMIT_MS = 10_000;
     /** The client polls every 3 s (cacheMillis), 10 s where the server can push, later after failed polls. */
     private static final long TOLD_LIMIT_MS = 15_000;
     /** From a change to the subscriber by UDP; polls come every 10 s. */
@@ -45,16 +46,15 @@ final class Story {
     private static final int PUSH_ATTEMPTS = 4;
 
     private final Checks checks;
-    private final ServerProcess server = new ServerProcess();
     private final Tap tap;
     private final Lists lists;
     private final Subscriber subscriber = new Subscriber();
     private final NamingService first;
     private final NamingService second;
+    private final NamingMaintainService maintain;
+    private final Restart restart;
 
     private long registeredAtMs;
-    private long killedAtMs;
-    private long startedAtMs;
 
     private Story(Checks checks, int port) throws IOException, NacosException {
         this.checks = checks;
@@ -62,6 +62,8 @@ final class Story {
         lists = new Lists(port, NAMESPACE, GROUP + "@@" + SERVICE);
         first = NamingFactory.createNamingService(properties());
         second = NamingFactory.createNamingService(properties());
+        maintain = NamingMaintainFactory.createMaintainService(properties());
+        restart = new Restart(checks, new ServerProcess(), tap, e -> e.isOf(GUEST), lists);
     }
 
     /** One argument: the port of the running server. Exits by itself: threads of the client would keep it alive. */
@@ -74,6 +76,7 @@ final class Story {
     private void tell() throws Exception {
         arrive();
         find();
+        maintain();
         watch();
         live();
         survive();
@@ -107,7 +110,7 @@ final class Story {
             first.registerInstance(SERVICE, GROUP, instance(ONE, 2.5, "c1", "Grüße, 你好 & a=b \"c\" {d}"));
             first.registerInstance(SERVICE, GROUP, instance(TWO, 1.0, "c2", ""));
         });
-        lists.startPolling();
+        lists.startPolling(BOTH);
         // The reference shows a write up to 100 ms after its answer, and so may any server.
         Thread.sleep(300);
     }
@@ -148,6 +151,57 @@ final class Story {
         });
     }
 
+    private void maintain() {
+        checks.check("create_service", () -> {
+            maintain.createService(KEPT, GROUP, 0.5f, "CONSUMER.label.zone = PROVIDER.label.zone");
+            Service made = maintain.queryService(KEPT, GROUP);
+            that(made.getName().equals(KEPT) && made.getGroupName().equals(GROUP), "got " + made);
+            that(made.getProtectThreshold() == 0.5f && made.getMetadata().isEmpty(), "got " + made);
+        });
+        checks.check("create_a_service_that_is_there", () -> {
+            try {
+                maintain.createService(KEPT, GROUP);
+            } catch (NacosException e) {
+                return;
+            }
+            that(false, "it was made a second time");
+        });
+        checks.check("update_service", () -> {
+            Service changed = new Service(KEPT);
+            changed.setGroupName(GROUP);
+            changed.setProtectThreshold(0.25f);
+            changed.addMetadata("owner", "Grüße & a=b");
+            maintain.updateService(changed, new NoneSelector());
+            isKept(maintain.queryService(KEPT, GROUP));
+        });
+        checks.check("query_a_service_that_is_not_there", () -> {
+            try {
+                that(false, "got " + maintain.queryService("interop.Nobody", GROUP));
+            } catch (NacosException e) {
+                that(e.getErrMsg().contains("is not found"), e.toString());
+            }
+        });
+        checks.check("services_by_page", () -> {
+            ListView<String> all = first.getServicesOfServer(1, 10, GROUP);
+            TreeSet<String> names = new TreeSet<>(Arrays.asList(SERVICE, KEPT));
+            that(all.getCount() == 2 && new TreeSet<>(all.getData()).equals(names), "got " + all);
+            TreeSet<String> paged = new TreeSet<>();
+            for (int page = 1; page <= 2; page++) {
+                ListView<String> one = first.getServicesOfServer(page, 1, GROUP);
+                that(one.getCount() == 2 && one.getData().size() == 1, "page " + page + " is " + one);
+                paged.addAll(one.getData());
+            }
+            that(paged.equals(names), "the pages have " + paged);
+            that(first.getServicesOfServer(3, 1, GROUP).getData().isEmpty(), "there is a third page");
+            that(first.getServicesOfServer(1, 10, "OTHER_GROUP").getCount() == 0, "another group has services");
+        });
+    }
+
+    private static void isKept(Service service) {
+        that(service.getProtectThreshold() == 0.25f, "got " + service);
+        that(service.getMetadata().equals(Collections.singletonMap("owner", "Grüße & a=b")), "got " + service);
+    }
+
     private void watch() {
         checks.check("subscriber_is_told_the_first_list", () -> {
             first.subscribe(SERVICE, GROUP, subscriber);
@@ -157,7 +211,7 @@ final class Story {
         checks.check("a_change_is_pushed_within_1500_ms", this::guestIsPushed);
         checks.check("changed_weight_and_metadata_reach_the_subscriber", () -> {
             Instance changed = instance(TWO, 0.5, "c2", "changed");
-            NamingMaintainFactory.createMaintainService(properties()).updateInstance(SERVICE, GROUP, changed);
+            maintain.updateInstance(SERVICE, GROUP, changed);
             eventually(TOLD_LIMIT_MS, () -> {
                 Instance told = subscriber.last() == null ? null : subscriber.last().byAddress.get(BOTH.get(1));
                 boolean same = told != null && told.getWeight() == 0.5
@@ -205,8 +259,8 @@ final class Story {
     private void live() throws Exception {
         Clock.sleepUntil(registeredAtMs + WATCH_BEFORE_MS);
         long now = Clock.nowMs();
-        checks.check("healthy_for_20_s_by_beats", () -> allComplete(lists.between(registeredAtMs + 500, now), 150));
-        checks.check("every_beat_is_answered_10200", () -> beatsCounted(registeredAtMs, now, 3));
+        checks.check("healthy_for_20_s_by_beats", () -> lists.areWhole(registeredAtMs + 500, now));
+        checks.check("every_beat_is_answered_10200", () -> areBeatsGood(registeredAtMs, now, 3));
         checks.check("beats_become_light", () -> {
             List<Exchange> full = tap.between(registeredAtMs, now, e -> e.isFullBeat() && !e.isOf(GUEST));
             // Both first beats may be on their way before the first answer allows light ones.
@@ -215,70 +269,23 @@ final class Story {
     }
 
     private void survive() throws Exception {
-        server.kill();
-        killedAtMs = Clock.nowMs();
-        Thread.sleep(DOWN_MS);
-        startedAtMs = Clock.nowMs();
-        checks.check("nothing_answers_after_kill", () -> {
-            List<Lists.Answer> seen = lists.between(killedAtMs, startedAtMs - 200);
-            that(!seen.isEmpty(), "the poller saw nothing");
-            for (Lists.Answer answer : seen) {
-                that(answer.status == 0, answer.toString());
-            }
-        });
-        server.start();
-        checks.check("serves_again", () -> {
-            eventually(START_LIMIT_MS, () -> firstAfterStart() == null ? "no answer of status 200" : null);
-            System.out.println("   first list " + (firstAfterStart().atMs - startedAtMs) + " ms after the start");
-        });
-        checks.check("first_list_is_as_before_the_kill", () -> {
-            Lists.Answer before = lastBeforeKill();
-            Lists.Answer after = firstAfterStart();
-            that(after != null, "no list was served");
-            that(after.byAddress().keySet().equals(before.byAddress().keySet()),
-                    "before " + before.byAddress().keySet() + ", after " + after.byAddress().keySet());
-            for (Map.Entry<String, JsonNode> host : before.byAddress().entrySet()) {
-                JsonNode again = after.byAddress().get(host.getKey());
-                that(again.equals(host.getValue()), "before " + host.getValue() + ", after " + again);
-            }
-            // Some clients compare lists in order: each difference is a change to their application.
-            that(after.hosts().equals(before.hosts()), "the order of hosts has changed");
-        });
+        restart.perform();
         checks.check("new_client_gets_all_at_its_first_call", () -> {
             List<Instance> all = NamingFactory.createNamingService(properties()).getAllInstances(SERVICE, GROUP);
             that(addresses(all).equals(new TreeSet<>(BOTH)), "got " + addresses(all));
         });
-        checks.check("server_status_is_up_again", () -> eventually(START_LIMIT_MS,
+        checks.check("server_status_is_up_again", () -> eventually(Restart.START_LIMIT_MS,
                 () -> "UP".equals(first.getServerStatus()) ? null : "getServerStatus is " + first.getServerStatus()));
-    }
-
-    private Lists.Answer firstAfterStart() {
-        for (Lists.Answer answer : lists.between(startedAtMs, Long.MAX_VALUE)) {
-            if (answer.status == 200) {
-                return answer;
-            }
-        }
-        return null;
-    }
-
-    private Lists.Answer lastBeforeKill() {
-        Lists.Answer last = null;
-        for (Lists.Answer answer : lists.between(registeredAtMs, killedAtMs)) {
-            last = answer.status == 200 ? answer : last;
-        }
-        that(last != null, "no list was served before the kill");
-        return last;
+        checks.check("service_is_as_before_the_kill", () -> isKept(maintain.queryService(KEPT, GROUP)));
     }
 
     private void goOn() throws Exception {
         guestComesAndGoes("_after_restart");
-        Clock.sleepUntil(startedAtMs + WATCH_AFTER_MS);
+        Clock.sleepUntil(restart.startedAtMs + WATCH_AFTER_MS);
         long now = Clock.nowMs();
-        Lists.Answer back = firstAfterStart();
-        long servedAtMs = back == null ? now : back.atMs;
-        checks.check("no_short_list_after_restart", () -> allComplete(lists.between(servedAtMs, now), 100));
+        restart.judge(now);
         checks.check("client_was_served_no_short_list_after_restart", () -> {
-            List<Exchange> answered = tap.between(startedAtMs, now, e -> e.isList() && e.status != 0
+            List<Exchange> answered = tap.between(restart.startedAtMs, now, e -> e.isList() && e.status != 0
                     && e.parameter("serviceName").equals(GROUP + "@@" + SERVICE));
             that(!answered.isEmpty(), "the client asked for no list");
             for (Exchange list : answered) {
@@ -286,31 +293,22 @@ final class Story {
             }
         });
         checks.check("subscriber_was_told_no_short_list", () -> {
-            for (Subscriber.Told told : subscriber.since(killedAtMs)) {
+            for (Subscriber.Told told : subscriber.since(restart.killedAtMs)) {
                 for (String address : BOTH) {
                     Instance instance = told.byAddress.get(address);
                     that(instance != null && instance.isHealthy(), "told " + told + ", not healthy: " + address);
                 }
             }
         });
-        checks.check("no_beat_is_answered_20404_after_restart", () -> beatsCounted(startedAtMs, now, 2));
-        checks.check("nobody_registers_again", () -> {
-            List<Exchange> again = tap.between(killedAtMs, now, e -> e.isRegistration() && !e.isOf(GUEST));
-            that(again.isEmpty(), again.size() + " registrations, the first " + (again.isEmpty() ? "" : again.get(0)));
-        });
-        checks.check("last_ref_time_never_goes_back", () -> {
-            long highest = 0;
-            for (Lists.Answer answer : lists.between(0, now)) {
-                if (answer.status == 200) {
-                    long time = answer.list.path("lastRefTime").asLong();
-                    that(time >= highest, "after " + highest + ": " + answer);
-                    highest = time;
-                }
-            }
-        });
+        checks.check("no_beat_is_answered_20404_after_restart", () -> areBeatsGood(restart.startedAtMs, now, 2));
     }
 
     private void leave() {
+        checks.check("delete_service", () -> {
+            that(maintain.deleteService(KEPT, GROUP), "deleteService is false");
+            ListView<String> rest = first.getServicesOfServer(1, 10, GROUP);
+            that(rest.getData().equals(Collections.singletonList(SERVICE)), "there are " + rest);
+        });
         checks.check("deregister_one_leaves_the_other", () -> {
             first.deregisterInstance(SERVICE, GROUP, "127.0.0.1", ONE, "c1");
             Lists.Answer answer = lists.ask();
@@ -324,39 +322,20 @@ final class Story {
         });
         checks.check("subscriber_is_told_the_empty_list",
                 () -> eventually(TOLD_LIMIT_MS, () -> toldOf(Collections.emptyList())));
+        checks.check("unsubscribe", () -> {
+            that(first.getSubscribeServices().size() == 1, "subscribed are " + first.getSubscribeServices());
+            first.unsubscribe(SERVICE, GROUP, subscriber);
+            that(first.getSubscribeServices().isEmpty(), "subscribed are " + first.getSubscribeServices());
+        });
         checks.check("client_finds_none", () -> eventually(TOLD_LIMIT_MS, () -> {
             List<Instance> rest = first.getAllInstances(SERVICE, GROUP);
             return rest.isEmpty() ? null : "got " + addresses(rest);
         }));
     }
 
-    /** At least {@code least} answers, each of status 200 with both instances healthy. */
-    private static void allComplete(List<Lists.Answer> answers, int least) {
-        int wrong = 0;
-        Lists.Answer example = null;
-        for (Lists.Answer answer : answers) {
-            Map<String, JsonNode> hosts = answer.byAddress();
-            boolean complete = answer.status == 200;
-            for (String address : BOTH) {
-                complete &= hosts.containsKey(address) && hosts.get(address).path("healthy").asBoolean();
-            }
-            if (!complete) {
-                wrong++;
-                example = example == null ? answer : example;
-            }
-        }
-        that(wrong == 0, wrong + " of " + answers.size() + " answers short or not healthy, the first " + example);
-        that(answers.size() >= least, "only " + answers.size() + " answers, not " + least);
-    }
-
-    /** Each of the two has at least {@code least} answered beats in the span, and every answer has code 10200. */
-    private void beatsCounted(long fromMs, long toMs, int least) {
-        for (int port : new int[] {ONE, TWO}) {
-            List<Exchange> beats = tap.between(fromMs, toMs, e -> e.isBeat() && e.isOf(port) && e.status != 0);
-            for (Exchange beat : beats) {
-                that(beat.status == 200 && beat.answer.contains("\"code\":10200"), beat.toString());
-            }
-            that(beats.size() >= least, "only " + beats.size() + " answered beats of port " + port);
+    private void areBeatsGood(long fromMs, long toMs, int least) {
+        for (String address : BOTH) {
+            Restart.areBeatsGood(tap, address, fromMs, toMs, least);
         }
     }
 

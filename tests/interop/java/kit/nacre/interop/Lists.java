@@ -1,5 +1,7 @@
 package nacre.interop;
 
+import static nacre.interop.Checks.that;
+
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.ByteArrayOutputStream;
@@ -10,10 +12,15 @@ import java.net.URL;
 import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Collections;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 
-/** Asks the server itself, past client and tap, for the list of the story's service; every 100 ms if told so. */
+/** Asks the server itself, past clients and tap, for the list of a service; every 100 ms if told so. */
 final class Lists {
     private static final int PERIOD_MS = 100;
     private static final int TIMEOUT_MS = 3000;
@@ -21,6 +28,7 @@ final class Lists {
 
     private final URL url;
     private final List<Answer> answers = new ArrayList<>();
+    private Set<String> always = Collections.emptySet();
 
     /** One answer, or what came instead of it. */
     static final class Answer {
@@ -55,7 +63,9 @@ final class Lists {
                 + "&serviceName=" + URLEncoder.encode(groupedService, "UTF-8"));
     }
 
-    void startPolling() {
+    /** From now on; the instances {@code always} (addresses) are there until the story's end. */
+    void startPolling(Collection<String> always) {
+        this.always = new TreeSet<>(always);
         Tap.daemon("lists", () -> {
             while (true) {
                 long next = Clock.nowMs() + PERIOD_MS;
@@ -83,6 +93,32 @@ final class Lists {
             }
         }
         return found;
+    }
+
+    /** Each answer in the span has status 200 and all that are always there, healthy; and there are enough of them. */
+    void areWhole(long fromMs, long toMs) {
+        List<Answer> seen = between(fromMs, toMs);
+        int wrong = 0;
+        Answer example = null;
+        for (Answer answer : seen) {
+            if (!isWhole(answer)) {
+                wrong++;
+                example = example == null ? answer : example;
+            }
+        }
+        that(wrong == 0, wrong + " of " + seen.size() + " answers short or not healthy, the first " + example);
+        // A poll may take longer than its period on a busy machine.
+        long least = (toMs - fromMs) / PERIOD_MS * 7 / 10;
+        that(seen.size() >= least, "only " + seen.size() + " answers, not " + least);
+    }
+
+    private boolean isWhole(Answer answer) {
+        Map<String, JsonNode> hosts = answer.byAddress();
+        boolean whole = answer.status == 200;
+        for (String address : always) {
+            whole &= hosts.containsKey(address) && hosts.get(address).path("healthy").asBoolean();
+        }
+        return whole;
     }
 
     /** Asks once, now. */
