@@ -26,6 +26,7 @@ final class Story {
     /** Usually by push within a second; else the consumer polls every 10 s, more rarely after failed polls. */
     private static final long TOLD_LIMIT_MS = 20_000;
     private static final long WATCH_AFTER_MS = 17_000;
+    private static final int CALL_PERIOD_MS = 100;
     private static final int RIBBON_REFRESH_MS = 1_000;
 
     private final Checks checks;
@@ -34,13 +35,13 @@ final class Story {
     private final Lists greeters;
     private final Lists callers;
     private final Restart restart;
+    private final Calls calls = new Calls();
     private Child one;
     private Child two;
     private Child consumer;
     private String addressOne;
     private String addressTwo;
     private int consumerPort;
-    private Caller caller;
     private long watchedFromMs;
 
     private Story(Checks checks, int port, File work) throws IOException {
@@ -128,13 +129,29 @@ final class Story {
             eventually(TOLD_LIMIT_MS, () -> asked("/call", "one"));
             eventually(TOLD_LIMIT_MS, () -> asked("/call", "two"));
         });
-        caller = new Caller(consumerPort);
+        Tap.daemon("calls", this::callForEver);
         checks.check("health_is_up", () -> eventually(TOLD_LIMIT_MS, this::healthy));
         // A beat of each instance, before the server is killed.
         Thread.sleep(6_000);
         long now = Clock.nowMs();
         checks.check("every_beat_is_answered_10200", () -> areBeatsGood(watchedFromMs, now, 1));
-        checks.check("no_call_failed", () -> caller.wentWell(0, now, 30));
+        checks.check("no_call_failed", () -> calls.wentWell(0, now, 30));
+    }
+
+    private void callForEver() {
+        try {
+            while (true) {
+                long nextMs = Clock.nowMs() + CALL_PERIOD_MS;
+                try {
+                    calls.add(Web.get(consumerPort, "/call").replaceFirst("^200 ", "called "));
+                } catch (IOException e) {
+                    calls.add(e.toString());
+                }
+                Clock.sleepUntil(nextMs);
+            }
+        } catch (InterruptedException e) {
+            // The story has ended.
+        }
     }
 
     private void goOn() throws Exception {
@@ -144,11 +161,11 @@ final class Story {
         restart.judge(now);
         checks.check("no_beat_is_answered_20404_after_restart", () -> areBeatsGood(restart.startedAtMs, now, 2));
         checks.check("no_call_failed_while_the_registry_was_away",
-                () -> caller.wentWell(restart.killedAtMs, restart.servedAtMs(), 10));
-        checks.check("no_call_failed_after_restart", () -> caller.wentWell(restart.servedAtMs(), now, 60));
+                () -> calls.wentWell(restart.killedAtMs, restart.servedAtMs(), 10));
+        checks.check("no_call_failed_after_restart", () -> calls.wentWell(restart.servedAtMs(), now, 60));
         checks.check("both_providers_are_called_after_restart", () -> that(
-                caller.called(restart.servedAtMs(), now).equals(new TreeSet<>(Arrays.asList("one", "two"))),
-                "called were " + caller.called(restart.servedAtMs(), now)));
+                calls.called(restart.servedAtMs(), now).equals(new TreeSet<>(Arrays.asList("one", "two"))),
+                "called were " + calls.called(restart.servedAtMs(), now)));
         checks.check("discovery_client_finds_the_providers_after_restart",
                 () -> eventually(TOLD_LIMIT_MS, () -> asked("/providers", bothSorted())));
     }
@@ -165,7 +182,7 @@ final class Story {
         // Spring goes on serving for a while after that, so that nobody is turned away.
         checks.check("only_the_other_is_called", () -> eventually(TOLD_LIMIT_MS, () -> {
             long now = Clock.nowMs();
-            TreeSet<String> called = caller.called(now - 1_500, now);
+            TreeSet<String> called = calls.called(now - 1_500, now);
             return called.equals(Collections.singleton("one")) ? null : "called were " + called;
         }));
         consumer.terminate();

@@ -6,48 +6,42 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.TreeSet;
 
-/** What came of the consumer's calls. */
+/** What came of the calls that a consumer makes of its providers all the time. */
 final class Calls {
+    private static final String CALLED = "called ";
+
     private final List<Call> calls = new ArrayList<>();
 
-    static final class Call {
-        final long atMs = Clock.nowMs();
-        final String line;
+    private static final class Call {
+        private final long atMs = Clock.nowMs();
+        private final String result;
 
-        Call(String line) {
-            this.line = line;
+        private Call(String result) {
+            this.result = result;
         }
     }
 
-    Calls(Child consumer) {
-        Tap.daemon("calls", () -> {
-            try {
-                while (true) {
-                    String line = consumer.await("", Long.MAX_VALUE / 2);
-                    synchronized (calls) {
-                        calls.add(new Call(line));
-                    }
-                }
-            } catch (InterruptedException | Checks.Failure e) {
-                // The consumer has ended.
-            }
-        });
+    /** {@code result} is {@code called NAME}, where NAME is the provider's, or says what went wrong. */
+    void add(String result) {
+        synchronized (calls) {
+            calls.add(new Call(result));
+        }
     }
 
-    /** The calls in the span went well, and there are at least {@code least}. */
+    /** The calls of the span went well, and there are at least {@code least}. */
     void wentWell(long fromMs, long toMs, int least) {
         List<Call> seen = between(fromMs, toMs);
         for (Call call : seen) {
-            that(call.line.startsWith("called "), "at " + call.atMs + " ms: " + call.line);
+            that(call.result.startsWith(CALLED), "at " + call.atMs + " ms: " + call.result);
         }
         that(seen.size() >= least, "only " + seen.size() + " calls, not " + least);
     }
 
-    /** Who has been called in the span. */
+    /** Who was called in the span, and what went wrong. */
     TreeSet<String> called(long fromMs, long toMs) {
         TreeSet<String> found = new TreeSet<>();
         for (Call call : between(fromMs, toMs)) {
-            found.add(call.line.replace("called ", ""));
+            found.add(call.result.startsWith(CALLED) ? call.result.substring(CALLED.length()) : call.result);
         }
         return found;
     }
