@@ -16,7 +16,7 @@ const LONG_PULLING_TIMEOUT: HeaderName = HeaderName::from_static("long-pulling-t
 /// `true`: it does not want to wait this time.
 const NO_HANGUP: HeaderName = HeaderName::from_static("long-pulling-timeout-no-hangup");
 /// Answered so much sooner than the client asks for, so that it does not give up first; as in the reference.
-const AHEAD: Duration = Duration::from_millis(500);
+const AHEAD: Duration = Duration::from_micros(500_000);
 /// Nobody waits for less (as in the reference), nor, whatever a client asks for, for more.
 const SHORTEST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(60);
