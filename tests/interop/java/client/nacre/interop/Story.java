@@ -43,6 +43,8 @@ final class Story {
     private static final long TOLD_LIMIT_MS = 15_000;
     /** From a change to the subscriber by UDP; polls come every 10 s. */
     private static final long PUSH_LIMIT_MS = 1_500;
+    /** The server pushes changes that follow another within a second together, later. */
+    private static final long QUIET_MS = 1_200;
     private static final int PUSH_ATTEMPTS = 4;
 
     private final Checks checks;
@@ -236,6 +238,7 @@ final class Story {
     /** A poll that comes between by chance proves nothing: then once more. */
     private void guestIsPushed() throws Exception {
         for (int attempt = 0; attempt < PUSH_ATTEMPTS; attempt++) {
+            Thread.sleep(QUIET_MS);
             long fromMs = Clock.nowMs();
             second.registerInstance(SERVICE, GROUP, instance(GUEST, 1.0, "c1", "pushed"));
             eventually(PUSH_LIMIT_MS, () -> toldOf(Arrays.asList(BOTH.get(0), BOTH.get(1), "127.0.0.1:" + GUEST)));
