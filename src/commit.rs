@@ -7,7 +7,7 @@
 //! commands can't lose each other's work.
 //!
 //! When the store refuses, the commands of the batch fail and memory stays as it was (except for what health found
-//! out); with back-off the whole registry is then written to a fresh store.
+//! out and who is subscribed); with back-off the whole registry is then written to a fresh store.
 
 mod batch;
 mod resolve;

@@ -8,10 +8,13 @@ pub mod command;
 pub mod member;
 pub mod settings;
 pub mod status;
+pub mod subscription;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use subscription::{Subscription, SubscriptionKey};
 
 /// Namespace of requests that name none.
 pub const DEFAULT_NAMESPACE: &str = "public";
@@ -295,6 +298,8 @@ pub enum Row {
     Cluster(ClusterKey, Option<Arc<ClusterSettings>>),
     /// What operators set for the whole node.
     Setting(settings::SettingKey, Option<Arc<settings::Setting>>),
+    /// Somebody to be told by UDP; outlives the service.
+    Subscription(SubscriptionKey, Option<Arc<Subscription>>),
 }
 
 impl Row {
@@ -305,6 +310,7 @@ impl Row {
             Row::Service(key, _) => Row::Service(key.clone(), None),
             Row::Cluster(key, _) => Row::Cluster(key.clone(), None),
             Row::Setting(key, _) => Row::Setting(key.clone(), None),
+            Row::Subscription(key, _) => Row::Subscription(key.clone(), None),
         }
     }
 }

@@ -41,9 +41,9 @@ pub fn run(config: Config) -> Result<()> {
     let clock = AwakeClock::starting_at(1);
     let inbox = Inbox::default();
     let registry = Arc::new(Registry::default());
-    let (store, report) = restore::restore(&config, &registry, &clock, &inbox)?;
-    let auth = accounts::auth(&config)?;
     let push = Push::new(clock.clone(), config.push_allow_client_ip.clone());
+    let (store, report) = restore::restore(&config, &registry, &clock, &inbox, &push)?;
+    let auth = accounts::auth(&config)?;
     let (noted, told) = (inbox.clone(), push.clone());
     let (commit, committer) = commit::start(
         registry.clone(),
@@ -53,7 +53,7 @@ pub fn run(config: Config) -> Result<()> {
         vec![Box::new(move |changes| noted.note(changes)), Box::new(move |changes| told.note(changes))],
     )?;
     let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, health_options(&config))?;
-    let sender = Sender::start(push.clone(), registry.clone(), config.bind)?;
+    let sender = Sender::start(push.clone(), registry.clone(), commit.clone(), config.bind)?;
     let app = App {
         registry,
         commit: commit.clone(),

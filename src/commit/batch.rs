@@ -19,7 +19,7 @@ type Reply = oneshot::Sender<Result<Outcome>>;
 
 struct Entry {
     steps: std::ops::Range<usize>,
-    by_health: bool,
+    observed: bool,
     outcome: Result<Outcome>,
     reply: Option<Reply>,
 }
@@ -57,6 +57,8 @@ enum Reach<'a> {
     Service(&'a ServiceKey, Option<&'a InstanceKey>),
     /// All that commands of its kind write.
     Node(Discriminant<Command>),
+    /// It reads nothing, and nobody reads what it writes.
+    Nothing,
 }
 
 fn reach(command: &Command) -> Reach<'_> {
@@ -77,6 +79,7 @@ fn reach(command: &Command) -> Reach<'_> {
         | Command::CleanService(key) => (key, None),
         Command::UpdateCluster(key, _) => (&key.service, None),
         Command::Switch(_) | Command::Label(_) | Command::Account(_) => return Reach::Node(discriminant(command)),
+        Command::Subscriptions(_) => return Reach::Nothing,
     };
     Reach::Service(service, key)
 }
@@ -93,6 +96,7 @@ impl Batch {
             }
             Reach::Service(service, None) => self.touched_services.contains(&hash(service)),
             Reach::Node(kind) => self.node_wide.contains(&kind),
+            Reach::Nothing => false,
         }
     }
 
@@ -108,6 +112,7 @@ impl Batch {
             Reach::Node(kind) => {
                 self.node_wide.insert(kind);
             }
+            Reach::Nothing => {}
         }
         let start = self.rows.len();
         let outcome = match resolved {
@@ -129,18 +134,21 @@ impl Batch {
             Err(error) => Err(error),
         };
         let steps = start..self.rows.len();
-        self.entries.push(Entry { steps, by_health: command.is_by_health(), outcome, reply });
+        self.entries.push(Entry { steps, observed: command.is_observed(), outcome, reply });
     }
 
     pub(super) fn row_count(&self) -> usize {
         self.rows.len()
     }
 
+    /// Subscriptions alone are worth no sync: nobody waits for them, and a client whose subscription is lost with the
+    /// power asks again within seconds.
     pub(super) fn append_to(&self, store: &mut Store) -> Result<()> {
-        store.append(&self.rows)
+        let can_wait = self.rows.iter().all(|row| matches!(row, Row::Subscription(..)));
+        if can_wait { store.append_later(&self.rows) } else { store.append(&self.rows) }
     }
 
-    /// Carries the batch out in memory. When the store refused, only what health found out takes effect, and
+    /// Carries the batch out in memory. When the store refused, only what was observed takes effect, and
     /// whoever wanted to write gets the refusal.
     pub(super) fn apply(
         self,
@@ -159,7 +167,7 @@ impl Batch {
         }
         for entry in self.entries {
             let count = entry.steps.len();
-            let void = refused.as_ref().filter(|_| count > 0 && !entry.by_health);
+            let void = refused.as_ref().filter(|_| count > 0 && !entry.observed);
             for (row, renew) in rows.by_ref().take(count) {
                 if void.is_none() {
                     changes.extend(registry.apply(row, now_ms, renew));

@@ -83,6 +83,10 @@ pub(super) fn resolve(registry: &Registry, command: &Command) -> Result<Resolved
         Command::Switch(change) => switch::change(registry, change),
         Command::Label(change) => label::change(registry, change),
         Command::Account(change) => account::resolve(registry.settings(), change),
+        Command::Subscriptions(changes) => {
+            let row = |(key, one): &(_, Option<_>)| Row::Subscription(Clone::clone(key), one.clone());
+            Resolved::rows(changes.iter().map(row).collect(), false)
+        }
     }
 }
 

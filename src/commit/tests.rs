@@ -1,5 +1,6 @@
 mod account;
 mod settings;
+mod subscriptions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::model::command::{Address, MetadataChange, Patch, Scope};
 use crate::model::{ClusterKey, ClusterSettings, HealthChecker, Instance, InstanceKey, Metadata, ServiceKey};
-use crate::store::{Durability, Options as StoreOptions};
+use crate::store::{Durability, Options as StoreOptions, StoreStats};
 
 fn key(service: &str, ip: &str) -> InstanceKey {
     InstanceKey {
@@ -30,8 +31,8 @@ struct World {
     thread: JoinHandle<Result<()>>,
     runtime: tokio::runtime::Runtime,
     changes: Arc<AtomicUsize>,
-    stored: Arc<crate::store::StoreStats>,
-    _dir: tempfile::TempDir,
+    stats: Arc<StoreStats>,
+    dir: tempfile::TempDir,
 }
 
 impl World {
@@ -41,7 +42,7 @@ impl World {
         let clock = AwakeClock::starting_at(1_000);
         let store_options = StoreOptions { durability, ..StoreOptions::new(dir.path().join("data")) };
         let (store, _) = Store::open(store_options, 0, &mut |_| {}, &|_| {}).unwrap();
-        let stored = store.stats();
+        let stats = store.stats();
         let changes = Arc::new(AtomicUsize::new(0));
         let seen = changes.clone();
         let options = Options { queue_len: 1_000, batch_rows: 100, on_failure: OnFailure::Refuse };
@@ -50,7 +51,7 @@ impl World {
         });
         let (commit, thread) = start(registry.clone(), store, clock.clone(), options, vec![listener]).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { registry, clock, commit, thread, runtime, changes, stored, _dir: dir }
+        Self { registry, clock, commit, thread, runtime, changes, stats, dir }
     }
 
     fn run(&self, command: Command) -> Result<Outcome> {
@@ -103,7 +104,7 @@ fn registering_the_same_again_is_a_beat_and_told_but_not_stored() {
     let a = key("g@@s", "1.1.1.1");
     let same = || Command::Register(a.clone(), with(&[("x", "1")]));
     world.run(same()).unwrap();
-    let rows = || world.stored.batch_rows.load(Ordering::Relaxed);
+    let rows = || world.stats.batch_rows.load(Ordering::Relaxed);
     let stored = rows();
     world.clock.advance(4_000);
     world.run(same()).unwrap();

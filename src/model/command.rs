@@ -9,6 +9,7 @@ pub use switch::{PushLanguage, Switch, SwitchChange};
 use std::sync::Arc;
 
 use super::account::AccountChange;
+use super::subscription::{Subscription, SubscriptionKey};
 use super::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, ServiceKey, ServiceSettings};
 
 /// A change that somebody wants. One that reads before it writes is resolved by the committer, never before.
@@ -66,13 +67,20 @@ pub enum Command {
     Label(LabelChange),
     /// Changes users, roles or permissions.
     Account(AccountChange),
+    /// Subscriptions that are to be known after a restart, and (`None`) those that are not. Only `push` sends it, and
+    /// never the same twice.
+    Subscriptions(Vec<(SubscriptionKey, Option<Arc<Subscription>>)>),
 }
 
 impl Command {
-    /// Whether it comes from judging beats or from checks. Nobody waits for such a command, and it takes effect in memory even
-    /// while the store refuses writes: the store is healed from memory.
-    pub fn is_by_health(&self) -> bool {
-        matches!(self, Command::Heal(_) | Command::Fade { .. } | Command::Expire { .. } | Command::CheckedHealth { .. })
+    /// Whether it tells what is so, by beats, checks or subscriptions, instead of asking for something. Nobody waits for
+    /// such a command, and it takes effect in memory even while the store refuses writes: the store is healed from memory.
+    pub fn is_observed(&self) -> bool {
+        match self {
+            Command::Heal(_) | Command::Fade { .. } | Command::Expire { .. } | Command::CheckedHealth { .. } => true,
+            Command::Subscriptions(_) => true,
+            _ => false,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The start: store -> registry -> health wheel, before anything is answered.
+//! The start: store -> registry -> health wheel and subscribers, before anything is answered.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::health::Inbox;
 use crate::model::clock::AwakeClock;
 use crate::model::{Instance, Row};
+use crate::push::Push;
 use crate::registry::Registry;
 use crate::store::{Durability, Options, Phase, Progress, RestoreReport, Store};
 
@@ -18,8 +19,8 @@ use crate::store::{Durability, Options, Phase, Progress, RestoreReport, Store};
 const FADE_ROWS: usize = 4_096;
 
 /// Opens the store and fills `registry` from it. Every restored ephemeral instance gets a full beat timeout from now;
-/// after a downtime above `nacre.restore.max-downtime-ms` it is unhealthy until its first beat. Answers the report as
-/// JSON too.
+/// after a downtime above `nacre.restore.max-downtime-ms` it is unhealthy until its first beat. Subscriptions live on for
+/// a full life, or not at all after such a downtime. Answers the report as JSON too.
 ///
 /// # Errors
 /// [`Error::Setup`] when the data folder can't be used.
@@ -28,6 +29,7 @@ pub(super) fn restore(
     registry: &Registry,
     clock: &AwakeClock,
     inbox: &Inbox,
+    push: &Push,
 ) -> Result<(Store, Vec<u8>)> {
     let bar = Bar::new();
     let now_ms = clock.now_ms();
@@ -39,11 +41,15 @@ pub(super) fn restore(
     bar.clear();
     let (mut store, report) = opened?;
     registry.raise_ref_floor(report.last_alive_ms.unwrap_or_default());
-    let faded = match report.downtime_ms {
-        Some(downtime_ms) if downtime_ms > config.restore.max_downtime_ms => fade(registry, &mut store, now_ms),
-        _ => 0,
-    };
-    tell(&report, registry, faded, config.store.durability);
+    let subscriptions = registry.subscriptions().all();
+    let (mut faded, mut subscribed) = (0, 0);
+    if report.downtime_ms.is_some_and(|downtime_ms| downtime_ms > config.restore.max_downtime_ms) {
+        faded = fade(registry, &mut store, now_ms);
+        push.forget(subscriptions);
+    } else {
+        subscribed = push.restore(subscriptions);
+    }
+    tell(&report, registry, config.store.durability, faded, subscribed);
     let json = serde_json::to_vec(&report).map_err(|e| Error::Setup(format!("the restore report: {e}")))?;
     Ok((store, json))
 }
@@ -80,7 +86,7 @@ fn carry_out(registry: &Registry, store: &mut Store, rows: Vec<Row>, now_ms: u64
     count
 }
 
-fn tell(report: &RestoreReport, registry: &Registry, faded: usize, durability: config::Durability) {
+fn tell(report: &RestoreReport, registry: &Registry, durability: config::Durability, faded: usize, subscribed: usize) {
     tracing::info!(
         durability = durability.as_str(),
         rows = report.rows,
@@ -93,6 +99,8 @@ fn tell(report: &RestoreReport, registry: &Registry, faded: usize, durability: c
         services = registry.service_count(),
         instances = registry.instance_count(),
         unhealthy_until_beat = faded,
+        stored_subscriptions = report.subscriptions,
+        subscriptions = subscribed,
         "restored"
     );
 }

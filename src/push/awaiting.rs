@@ -21,9 +21,20 @@ pub struct Sent {
     pub key: Arc<SubscriberKey>,
     /// The datagram, shared by all subscribers with the same.
     pub bytes: Bytes,
+    /// When it was ready to be sent, in ms of a clock that runs evenly.
+    pub ready_ms: u64,
+    /// It is one of the pushes of today.
+    pub is_counted: bool,
     retried: bool,
     /// An operator wants to see it no more: it may be on its way still, but is neither retried nor counted.
     forgotten: bool,
+}
+
+impl Sent {
+    /// One that has not been sent yet.
+    pub fn new(service: ServiceKey, key: Arc<SubscriberKey>, bytes: Bytes, ready_ms: u64) -> Self {
+        Self { service, key, bytes, ready_ms, is_counted: true, retried: false, forgotten: false }
+    }
 }
 
 /// Destination and number: what an acknowledgement names.
@@ -48,9 +59,9 @@ pub struct Awaiting {
 
 impl Awaiting {
     /// From now on the acknowledgement is awaited.
-    pub fn add(&mut self, number: i64, service: ServiceKey, key: Arc<SubscriberKey>, bytes: Bytes, now_ms: u64) {
-        let name = (key.to, number);
-        self.sent.insert(name, Sent { service, key, bytes, retried: false, forgotten: false });
+    pub fn add(&mut self, number: i64, sent: Sent, now_ms: u64) {
+        let name = (sent.key.to, number);
+        self.sent.insert(name, sent);
         self.due.push_back((now_ms + ACK_MS, name));
     }
 
@@ -68,9 +79,14 @@ impl Awaiting {
         self.sent.contains_key(&(to, number))
     }
 
-    /// How many are awaited.
+    /// How many of today are awaited.
     pub fn count(&self) -> usize {
-        self.sent.values().filter(|sent| !sent.forgotten).count()
+        self.sent.values().filter(|sent| !sent.forgotten && sent.is_counted).count()
+    }
+
+    /// A new day begins: those of before are awaited, but count no more.
+    pub fn begin_day(&mut self) {
+        self.sent.values_mut().for_each(|sent| sent.is_counted = false);
     }
 
     /// All datagrams that are awaited.

@@ -5,12 +5,16 @@
 //! ([`Sender`]) builds each datagram once for all who get the same, sends it and takes the acknowledgements. All that is
 //! known is in [`state`], without sockets or clocks. Time is the awake time of this process.
 //!
+//! Subscriptions are stored, so that a change right after a restart is pushed at once: the sender hands new and ended
+//! ones to `commit` a few times a second, without waiting. Renewals cost nothing there. A full queue or a store that
+//! fails costs no subscription: it works in memory, and the row follows.
+//!
 //! Faster than the reference: the first change of a service is pushed at once, later ones within the merge delay together.
 //! And safer: a datagram goes only to the address that a query came from, unless the configuration allows the address that
 //! the query names.
 
 pub mod awaiting;
-
+pub mod costs;
 pub mod list;
 pub mod merge;
 pub mod packet;
@@ -21,6 +25,7 @@ pub mod state;
 pub mod subscriptions;
 #[cfg(test)]
 mod tests;
+pub mod unstored;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -34,8 +39,10 @@ use tokio::sync::Notify;
 use crate::model::ServiceKey;
 use crate::model::clock::AwakeClock;
 use crate::model::settings::Switches;
+use crate::model::subscription::{Subscription, SubscriptionKey};
 use crate::registry::Change;
 use crate::wire::push::Subscriber;
+pub use costs::Costs;
 pub use sender::Sender;
 use state::{Counters, State};
 use subscriptions::{MAX_OF_SOURCE, MAX_TOTAL, Query, SubscriberKey};
@@ -116,12 +123,39 @@ impl Push {
         subscribed
     }
 
+    /// Goes on with the subscriptions that an earlier process has `stored`, each as if it had asked now; those beyond the
+    /// limits, or to an address that is no longer allowed, are to be forgotten. To be called before anybody subscribes.
+    /// Answers how many live on.
+    pub fn restore(&self, stored: Vec<(SubscriptionKey, Arc<Subscription>)>) -> usize {
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        for (key, subscription) in stored {
+            let to = key.subscriber.to.ip();
+            if to == subscription.source || self.is_allowed(&to) {
+                state.restore(key, subscription, now_ms);
+            } else {
+                state.forget(key);
+            }
+        }
+        self.count(&state);
+        state.subscriptions().count()
+    }
+
+    /// Does not go on with the subscriptions that an earlier process has `stored`: they are too old.
+    pub fn forget(&self, stored: Vec<(SubscriptionKey, Arc<Subscription>)>) {
+        let mut state = self.state();
+        stored.into_iter().for_each(|(key, _)| state.forget(key));
+    }
+
+    fn is_allowed(&self, ip: &IpAddr) -> bool {
+        self.0.allow_client_ip.iter().any(|network| network.contains(ip))
+    }
+
     fn subscriber(&self, ask: &Ask<'_>) -> Option<SubscriberKey> {
         let port = u16::try_from(ask.udp_port).ok().filter(|port| *port > 0)?;
         let peer = ask.peer.to_canonical();
         let named = if ask.client_ip.is_empty() { peer } else { address(ask.client_ip)? };
-        let is_allowed = self.0.allow_client_ip.iter().any(|network| network.contains(&named));
-        let to = if is_allowed { named } else { peer };
+        let to = if self.is_allowed(&named) { named } else { peer };
         Some(SubscriberKey {
             listed: SocketAddr::new(named, port),
             to: SocketAddr::new(to, port),
@@ -171,7 +205,7 @@ impl Push {
                 ip: key.listed.ip().to_string(),
                 port: key.listed.port(),
                 agent: key.agent.to_string(),
-                app: one.app.to_string(),
+                app: one.subscription.app.to_string(),
                 service: service.name.to_string(),
             })
             .collect();
@@ -184,6 +218,21 @@ impl Push {
     /// The counters now.
     pub fn counters(&self) -> Counters {
         self.state().counters()
+    }
+
+    /// How long subscribers took to acknowledge, in the last period of 15 s that is over.
+    pub fn costs(&self) -> Costs {
+        self.state().costs()
+    }
+
+    /// Subscriptions, dead ones that are not yet swept too.
+    pub fn subscription_count(&self) -> usize {
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    /// Services that anybody is subscribed to.
+    pub fn services_subscribed(&self) -> usize {
+        self.state().subscriptions().service_count()
     }
 
     /// The JSON of datagrams that are awaited, not more than a hundred.

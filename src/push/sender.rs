@@ -5,16 +5,19 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::socket::PushSocket;
-use super::{Push, life_ms, list, packet};
+use super::{Push, costs, life_ms, list, packet};
+use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::model::ServiceKey;
+use crate::model::command::Command;
 use crate::registry::{ListKey, Registry};
 use crate::wire::list::unknown_service;
 use crate::wire::push as shape;
@@ -23,6 +26,8 @@ use crate::wire::push as shape;
 const TICK: Duration = Duration::from_millis(50);
 /// Datagrams that are sent before acknowledgements are looked at: these must not pile up meanwhile.
 const BURST: usize = 64;
+/// Subscriptions handed to `commit` in one command, and commands at one look: a flood must not fill its queue.
+const HAND_OVER: (usize, usize) = (512, 4);
 /// Largest acknowledgement in bytes.
 const MAX_ACK_BYTES: usize = 64 << 10;
 
@@ -33,11 +38,12 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Starts to push what `push` is told, to subscribers that can be reached from `bind`.
+    /// Starts to push what `push` is told, to subscribers that can be reached from `bind`, and to have them stored by
+    /// `commit`.
     ///
     /// # Errors
     /// [`Error::Setup`] when there can be no thread or no socket.
-    pub fn start(push: Push, registry: Arc<Registry>, bind: Option<IpAddr>) -> Result<Self> {
+    pub fn start(push: Push, registry: Arc<Registry>, commit: Commit, bind: Option<IpAddr>) -> Result<Self> {
         let failed = |what: &str, error: &dyn std::fmt::Display| Error::Setup(format!("no {what} for push: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| failed("runtime", &e))?;
@@ -46,7 +52,8 @@ impl Sender {
         drop(guard);
         let stop = Arc::new(Notify::new());
         let stopping = stop.clone();
-        let mut work = Work { push, registry, socket, queue: VecDeque::new(), buffer: vec![0; MAX_ACK_BYTES] };
+        let (queue, buffer, begun) = (VecDeque::new(), vec![0; MAX_ACK_BYTES], Instant::now());
+        let mut work = Work { push, registry, commit, socket, queue, buffer, begun };
         let run = move || runtime.block_on(work.run(&stopping));
         let thread = std::thread::Builder::new().name("push".into()).spawn(run);
         Ok(Self { stop, thread: thread.map_err(|e| failed("thread", &e))? })
@@ -64,10 +71,13 @@ impl Sender {
 struct Work {
     push: Push,
     registry: Arc<Registry>,
+    commit: Commit,
     socket: PushSocket,
     /// What is to be sent, oldest first. At most what is awaited: replaced ones are dropped when more comes.
     queue: VecDeque<(SocketAddr, i64, Bytes)>,
     buffer: Vec<u8>,
+    /// Costs are measured by the time since then: the awake time is too coarse, and the wall clock may jump.
+    begun: Instant,
 }
 
 impl Work {
@@ -77,7 +87,7 @@ impl Work {
         let push = self.push.clone();
         loop {
             tokio::select! {
-                () = stop.notified() => return,
+                () = stop.notified() => return self.hand_over(usize::MAX),
                 () = push.told() => {}
                 _ = self.socket.readable() => {}
                 _ = self.socket.writable(), if !self.queue.is_empty() => {}
@@ -93,9 +103,11 @@ impl Work {
 
     fn look_around(&mut self) {
         let life_ms = life_ms(&self.registry.settings().switches());
-        let now_ms = self.push.now_ms();
+        let (now_ms, wall_ms) = (self.push.now_ms(), wall_now_ms());
+        let today = costs::date(wall_ms, &TimeZone::system());
         let (due, again) = {
             let mut state = self.push.state();
+            state.tick(wall_ms, today);
             state.sweep(now_ms, life_ms);
             let all = (state.due(now_ms), state.late(now_ms));
             self.push.count(&state);
@@ -105,6 +117,22 @@ impl Work {
         for service in due {
             self.push_service(&service);
         }
+        self.hand_over(HAND_OVER.1);
+    }
+
+    /// Has new subscriptions stored and ended ones removed, by at most `commands`. What the queue has no room for waits.
+    fn hand_over(&self, commands: usize) {
+        let post = |changes| self.commit.post(Command::Subscriptions(changes)).is_ok();
+        for _ in 0..commands {
+            let more = self.push.state().hand_over(HAND_OVER.0, post);
+            if !more {
+                break;
+            }
+        }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Queues the state of this moment for every living subscription. What subscriptions share is built once.
@@ -124,10 +152,11 @@ impl Work {
             });
             ready.push((bytes.clone(), target));
         }
+        let ready_ms = self.elapsed_ms();
         let mut state = self.push.state();
         self.queue.retain(|(to, number, _)| state.is_awaited(*to, *number));
         for (bytes, target) in ready {
-            state.sent(service, &target, bytes.clone(), now_ms);
+            state.sent(service, &target, bytes.clone(), now_ms, ready_ms);
             self.queue.extend(bytes.map(|bytes| (target.key.to, target.number, bytes)));
         }
     }
@@ -172,7 +201,8 @@ impl Work {
                 Ok((length, from)) => {
                     let number = self.buffer.get(..length).and_then(shape::acknowledged);
                     if let Some(number) = number {
-                        self.push.state().acknowledged(from, number);
+                        let at_ms = self.elapsed_ms();
+                        self.push.state().acknowledged(from, number, at_ms);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,

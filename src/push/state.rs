@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::civil::Date;
 
 use super::awaiting::{Awaiting, Late, Sent};
+use super::costs::{Costs, Periods};
 use super::merge::Merge;
 use super::subscriptions::{Query, SubscriberKey, Subscriptions};
+use super::unstored::Change;
 use crate::model::ServiceKey;
+use crate::model::subscription::{Subscription, SubscriptionKey};
 
 /// Between two sweeps of dead subscriptions, in ms (`spec/push.md`).
 const SWEEP_MS: u64 = 20_000;
@@ -26,7 +30,7 @@ pub struct Target {
     pub number: i64,
 }
 
-/// Counters of `push/state` (`spec/push.md` 5).
+/// Counters of `push/state` (`spec/push.md` 5). The first three are those of today.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Pushes to single subscribers, retries not counted.
@@ -59,6 +63,8 @@ pub struct State {
     refused: u64,
     last_number: i64,
     swept_ms: u64,
+    periods: Periods,
+    today: Option<Date>,
 }
 
 impl State {
@@ -67,6 +73,44 @@ impl State {
         let subscribed = self.subscriptions.subscribe(query, now_ms);
         self.refused += u64::from(!subscribed);
         subscribed
+    }
+
+    /// Goes on with a subscription of an earlier process; it gets a full life. False: a limit is reached, and the store is
+    /// to forget it.
+    pub fn restore(&mut self, key: SubscriptionKey, subscription: Arc<Subscription>, now_ms: u64) -> bool {
+        self.subscriptions.restore(key, subscription, now_ms)
+    }
+
+    /// Does not go on with a subscription of an earlier process.
+    pub fn forget(&mut self, key: SubscriptionKey) {
+        self.subscriptions.forget(key);
+    }
+
+    /// Gives what the store does not know yet, at most `limit` changes, to `post`, which says whether it took them: if
+    /// not, they are given again. Answers whether there may be more to give.
+    pub fn hand_over(&mut self, limit: usize, post: impl FnOnce(Vec<Change>) -> bool) -> bool {
+        let changes = self.subscriptions.unstored(limit);
+        if changes.is_empty() || !post(changes.clone()) {
+            return false;
+        }
+        self.subscriptions.stored(&changes);
+        changes.len() == limit
+    }
+
+    /// Follows the wall clock, which shows `wall_ms` since 1970: costs are told by its quarters of a minute, and counters
+    /// restart with a new day (`spec/operator-api.md` 8).
+    pub fn tick(&mut self, wall_ms: u64, today: Date) {
+        self.periods.tick(wall_ms);
+        if self.today.replace(today).is_some_and(|before| before != today) {
+            self.total = 0;
+            self.given_up = 0;
+            self.awaiting.begin_day();
+        }
+    }
+
+    /// How long subscribers took to acknowledge in the last period.
+    pub fn costs(&self) -> Costs {
+        self.periods.closed()
     }
 
     /// All subscriptions.
@@ -106,8 +150,8 @@ impl State {
     }
 
     /// A push to `target` is about to be sent; `None`: it is too large for that. An earlier one to the same subscription
-    /// is no longer retried, so that old data never come after new.
-    pub fn sent(&mut self, service: &ServiceKey, target: &Target, bytes: Option<Bytes>, now_ms: u64) {
+    /// is no longer retried, so that old data never come after new. `ready_ms`: now, by a clock that runs evenly.
+    pub fn sent(&mut self, service: &ServiceKey, target: &Target, bytes: Option<Bytes>, now_ms: u64, ready_ms: u64) {
         self.total += 1;
         let awaited = bytes.as_ref().map(|_| target.number);
         let before = match self.subscriptions.get_mut(service, &target.key) {
@@ -116,7 +160,10 @@ impl State {
         };
         self.given_up += drop_awaited(&mut self.awaiting, target.key.to, before);
         match bytes {
-            Some(bytes) => self.awaiting.add(target.number, service.clone(), target.key.clone(), bytes, now_ms),
+            Some(bytes) => {
+                let sent = Sent::new(service.clone(), target.key.clone(), bytes, ready_ms);
+                self.awaiting.add(target.number, sent, now_ms);
+            }
             None => self.given_up += 1,
         }
     }
@@ -126,9 +173,10 @@ impl State {
         self.awaiting.has(to, number)
     }
 
-    /// `from` acknowledges push `number`. False: no such push is awaited.
-    pub fn acknowledged(&mut self, from: SocketAddr, number: i64) -> bool {
+    /// `from` acknowledges push `number` at `at_ms` of the clock that runs evenly. False: no such push is awaited.
+    pub fn acknowledged(&mut self, from: SocketAddr, number: i64, at_ms: u64) -> bool {
         let Some(sent) = self.awaiting.remove(from, number) else { return false };
+        self.periods.add(at_ms.saturating_sub(sent.ready_ms));
         self.settle(&sent, number);
         true
     }
@@ -136,7 +184,7 @@ impl State {
     /// What is to be sent again; what is given up is counted.
     pub fn late(&mut self, now_ms: u64) -> Vec<(SocketAddr, i64, Bytes)> {
         let Late { again, given_up } = self.awaiting.late(now_ms);
-        self.given_up += given_up.len() as u64;
+        self.given_up += given_up.iter().filter(|(_, sent)| sent.is_counted).count() as u64;
         for (number, sent) in &given_up {
             self.settle(sent, *number);
         }
@@ -185,7 +233,7 @@ impl State {
     }
 }
 
-/// Answers how many are given up by that: one or none.
+/// Answers how many of today are given up by that: one or none.
 fn drop_awaited(awaiting: &mut Awaiting, to: SocketAddr, awaited: Option<i64>) -> u64 {
-    awaited.and_then(|number| awaiting.remove(to, number)).map_or(0, |_| 1)
+    awaited.and_then(|number| awaiting.remove(to, number)).map_or(0, |sent| u64::from(sent.is_counted))
 }

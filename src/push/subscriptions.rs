@@ -6,7 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::SubAssign;
 use std::sync::Arc;
 
+use super::unstored::{Change, Unstored};
 use crate::model::ServiceKey;
+use crate::model::subscription::{Subscription, SubscriptionKey};
+
+pub use crate::model::subscription::SubscriberKey;
 
 /// Subscriptions that queries from one address may hold. A gateway holds one for each service that it routes to.
 pub const MAX_OF_SOURCE: usize = 10_000;
@@ -18,20 +22,6 @@ pub const MAX_AT_ADDRESS: u8 = 16;
 pub const MAX_CLUSTERS: usize = 64;
 /// Bytes of all the texts of a subscription.
 pub const MAX_TEXT_BYTES: usize = 4_096;
-
-/// What tells one subscription of a service from another. The destination is part of it: nobody can lead the datagrams
-/// of somebody else to another place.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SubscriberKey {
-    /// The address the client names.
-    pub listed: SocketAddr,
-    /// Where datagrams go.
-    pub to: SocketAddr,
-    /// The parameter `clusters`.
-    pub clusters: Arc<str>,
-    /// The header `User-Agent`.
-    pub agent: Arc<str>,
-}
 
 /// A request to be subscribed.
 #[derive(Debug, Clone)]
@@ -50,21 +40,20 @@ pub struct Query {
 
 /// One that is subscribed.
 #[derive(Debug)]
-pub struct Subscription {
-    /// The `app` of the first query.
-    pub app: Arc<str>,
-    /// The client reads grouped names.
-    pub grouped_names: bool,
+pub struct Living {
+    /// What is stored of it.
+    pub subscription: Arc<Subscription>,
     /// Number of the push that the client has not acknowledged yet.
     pub awaited: Option<i64>,
-    source: IpAddr,
     asked_ms: u64,
+    /// The store was told of it, or still has an earlier one of this key.
+    is_stored: bool,
 }
 
 /// The subscriptions of one service.
 #[derive(Default)]
 struct OfService {
-    all: HashMap<Arc<SubscriberKey>, Subscription>,
+    all: HashMap<Arc<SubscriberKey>, Living>,
     /// How many have these `clusters`.
     clusters: HashMap<Arc<str>, usize>,
     /// How many go to an address.
@@ -78,31 +67,23 @@ impl OfService {
         is_known && at_address < MAX_AT_ADDRESS
     }
 
-    fn add(&mut self, key: SubscriberKey, made: Subscription) {
+    fn add(&mut self, key: Arc<SubscriberKey>, made: Living) {
         *self.clusters.entry(key.clusters.clone()).or_default() += 1;
         *self.at_address.entry(key.to).or_default() += 1;
-        self.all.insert(Arc::new(key), made);
+        self.all.insert(key, made);
     }
 
-    /// Drops those that have asked before `since_ms`; answers how many.
-    fn drop_dead(
-        &mut self,
-        of_source: &mut HashMap<IpAddr, usize>,
-        since_ms: u64,
-        mut gone: impl FnMut(SocketAddr, Option<i64>),
-    ) -> usize {
-        let before = self.all.len();
+    /// Drops those that have asked before `since_ms`, and tells `gone` of each.
+    fn drop_dead(&mut self, since_ms: u64, mut gone: impl FnMut(&Arc<SubscriberKey>, &Living)) {
         self.all.retain(|key, one| {
             if one.asked_ms >= since_ms {
                 return true;
             }
-            gone(key.to, one.awaited);
-            take_one(of_source, &one.source, 1);
+            gone(key, one);
             take_one(&mut self.clusters, &key.clusters, 1);
             take_one(&mut self.at_address, &key.to, 1);
             false
         });
-        before - self.all.len()
     }
 }
 
@@ -116,12 +97,37 @@ fn take_one<K: Eq + Hash, N: Copy + PartialOrd + SubAssign>(counts: &mut HashMap
     }
 }
 
+/// Counts that limits are compared with, and what the store is to be told.
+#[derive(Default)]
+struct Ledger {
+    of_source: HashMap<IpAddr, usize>,
+    total: usize,
+    unstored: Unstored,
+}
+
+impl Ledger {
+    fn has_room(&self, source: &IpAddr) -> bool {
+        self.total < MAX_TOTAL && self.of_source.get(source).is_none_or(|of_source| *of_source < MAX_OF_SOURCE)
+    }
+
+    fn count(&mut self, source: IpAddr) {
+        *self.of_source.entry(source).or_default() += 1;
+        self.total += 1;
+    }
+
+    fn gone(&mut self, service: &ServiceKey, subscriber: &Arc<SubscriberKey>, one: &Living) {
+        take_one(&mut self.of_source, &one.subscription.source, 1);
+        self.total -= 1;
+        let key = SubscriptionKey { service: service.clone(), subscriber: subscriber.clone() };
+        self.unstored.gone(key, one.is_stored);
+    }
+}
+
 /// All subscriptions.
 #[derive(Default)]
 pub struct Subscriptions {
     services: HashMap<ServiceKey, OfService>,
-    of_source: HashMap<IpAddr, usize>,
-    total: usize,
+    ledger: Ledger,
 }
 
 impl Subscriptions {
@@ -133,24 +139,54 @@ impl Subscriptions {
             known.asked_ms = now_ms;
             return true;
         }
-        let text = service.namespace.len() + service.name.len() + key.clusters.len() + key.agent.len() + app.len();
-        let of_source = self.of_source.get(&source).copied().unwrap_or_default();
-        if self.total >= MAX_TOTAL || of_source >= MAX_OF_SOURCE || text > MAX_TEXT_BYTES {
+        let subscription = Subscription { source, app, grouped_names };
+        if !self.has_room(&service, &key, &subscription) {
             return false;
         }
-        if !self.services.get(&service).is_none_or(|of| of.has_room(&key)) {
-            return false;
-        }
-        let made = Subscription { app, grouped_names, awaited: None, source, asked_ms: now_ms };
-        self.services.entry(service).or_default().add(key, made);
-        self.of_source.insert(source, of_source + 1);
-        self.total += 1;
+        let key = SubscriptionKey { service, subscriber: Arc::new(key) };
+        let is_stored = self.ledger.unstored.made(key.clone());
+        self.add(key, subscription.into(), is_stored, now_ms);
         true
+    }
+
+    /// Goes on with a stored subscription as if it had asked now. False: a limit is reached, and the store is to forget
+    /// it.
+    pub fn restore(&mut self, key: SubscriptionKey, subscription: Arc<Subscription>, now_ms: u64) -> bool {
+        let has_room = self.has_room(&key.service, &key.subscriber, &subscription);
+        if has_room {
+            self.add(key, subscription, true, now_ms);
+        } else {
+            self.forget(key);
+        }
+        has_room
+    }
+
+    /// The store has this one, and is to forget it.
+    pub fn forget(&mut self, key: SubscriptionKey) {
+        self.ledger.unstored.gone(key, true);
+    }
+
+    fn has_room(&self, service: &ServiceKey, key: &SubscriberKey, subscription: &Subscription) -> bool {
+        let texts = [&service.namespace, &service.name, &key.clusters, &key.agent, &subscription.app];
+        texts.into_iter().map(|text| text.len()).sum::<usize>() <= MAX_TEXT_BYTES
+            && self.ledger.has_room(&subscription.source)
+            && self.services.get(service).is_none_or(|of| of.has_room(key))
+    }
+
+    fn add(&mut self, key: SubscriptionKey, subscription: Arc<Subscription>, is_stored: bool, now_ms: u64) {
+        self.ledger.count(subscription.source);
+        let made = Living { subscription, awaited: None, asked_ms: now_ms, is_stored };
+        self.services.entry(key.service).or_default().add(key.subscriber, made);
     }
 
     /// How many there are, dead ones too.
     pub fn count(&self) -> usize {
-        self.total
+        self.ledger.total
+    }
+
+    /// How many services have any.
+    pub fn service_count(&self) -> usize {
+        self.services.len()
     }
 
     /// Whether anybody is subscribed to the service.
@@ -159,12 +195,12 @@ impl Subscriptions {
     }
 
     /// The subscriptions of all services.
-    pub fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &SubscriberKey, &Subscription)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &SubscriberKey, &Living)> {
         self.services.iter().flat_map(|(service, of)| of.all.iter().map(move |(key, one)| (service, &**key, one)))
     }
 
     /// One subscription.
-    pub fn get_mut(&mut self, service: &ServiceKey, key: &SubscriberKey) -> Option<&mut Subscription> {
+    pub fn get_mut(&mut self, service: &ServiceKey, key: &SubscriberKey) -> Option<&mut Living> {
         self.services.get_mut(service)?.all.get_mut(key)
     }
 
@@ -175,11 +211,14 @@ impl Subscriptions {
         service: &ServiceKey,
         now_ms: u64,
         life_ms: u64,
-        gone: impl FnMut(SocketAddr, Option<i64>),
+        mut gone: impl FnMut(SocketAddr, Option<i64>),
     ) -> Vec<(Arc<SubscriberKey>, bool)> {
         let Some(of) = self.services.get_mut(service) else { return Vec::new() };
-        self.total -= of.drop_dead(&mut self.of_source, now_ms.saturating_sub(life_ms), gone);
-        let living = of.all.iter().map(|(key, one)| (key.clone(), one.grouped_names)).collect();
+        of.drop_dead(now_ms.saturating_sub(life_ms), |key, one| {
+            gone(key.to, one.awaited);
+            self.ledger.gone(service, key, one);
+        });
+        let living = of.all.iter().map(|(key, one)| (key.clone(), one.subscription.grouped_names)).collect();
         if of.all.is_empty() {
             self.services.remove(service);
         }
@@ -188,10 +227,31 @@ impl Subscriptions {
 
     /// Drops all that have not asked within `life_ms`; `gone` as for [`living`](Self::living).
     pub fn sweep(&mut self, now_ms: u64, life_ms: u64, mut gone: impl FnMut(SocketAddr, Option<i64>)) {
-        let (of_source, total) = (&mut self.of_source, &mut self.total);
-        self.services.retain(|_, of| {
-            *total -= of.drop_dead(of_source, now_ms.saturating_sub(life_ms), &mut gone);
+        self.services.retain(|service, of| {
+            of.drop_dead(now_ms.saturating_sub(life_ms), |key, one| {
+                gone(key.to, one.awaited);
+                self.ledger.gone(service, key, one);
+            });
             !of.all.is_empty()
         });
+    }
+
+    /// At most `limit` changes that the store is still to be told.
+    pub fn unstored(&self, limit: usize) -> Vec<Change> {
+        let look_up = |key: &SubscriptionKey| {
+            let one = self.services.get(&key.service)?.all.get(&key.subscriber)?;
+            Some(one.subscription.clone())
+        };
+        self.ledger.unstored.next(limit, look_up)
+    }
+
+    /// The store was told of `changes`, which [`unstored`](Self::unstored) has just named.
+    pub fn stored(&mut self, changes: &[Change]) {
+        self.ledger.unstored.told(changes);
+        for (key, _) in changes.iter().filter(|(_, one)| one.is_some()) {
+            if let Some(one) = self.get_mut(&key.service, &key.subscriber) {
+                one.is_stored = true;
+            }
+        }
     }
 }

@@ -1,3 +1,5 @@
+mod stored;
+
 use super::*;
 use crate::push::awaiting::ACK_MS;
 
@@ -22,7 +24,7 @@ impl World {
     fn push(&mut self, name: &str, now_ms: u64) -> Vec<(u16, i64)> {
         let targets = self.0.begin(&service(name), now_ms, LIFE_MS, 1_700_000_000_000);
         for target in &targets {
-            self.0.sent(&service(name), target, Some(Bytes::from_static(b"x")), now_ms);
+            self.0.sent(&service(name), target, Some(Bytes::from_static(b"x")), now_ms, now_ms);
         }
         let mut pushed: Vec<_> = targets.iter().map(|target| (target.key.to.port(), target.number)).collect();
         pushed.sort_unstable();
@@ -30,11 +32,26 @@ impl World {
     }
 
     fn ack(&mut self, port: u16, number: i64) -> bool {
-        self.0.acknowledged(SocketAddr::from(([127, 0, 0, 1], port)), number)
+        self.0.acknowledged(SocketAddr::from(([127, 0, 0, 1], port)), number, 0)
     }
 
     fn late(&mut self, now_ms: u64) -> Vec<(u16, i64)> {
         self.0.late(now_ms).into_iter().map(|(to, number, _)| (to.port(), number)).collect()
+    }
+
+    /// Hands over what the store does not know, and sorts it: ports that are stored, ports that are removed.
+    fn hand_over(&mut self, limit: usize) -> (Vec<u16>, Vec<u16>) {
+        let (mut stored, mut removed) = (Vec::new(), Vec::new());
+        self.0.hand_over(limit, |changes| {
+            for (key, one) in changes {
+                let ports = if one.is_some() { &mut stored } else { &mut removed };
+                ports.push(key.subscriber.to.port());
+            }
+            true
+        });
+        stored.sort_unstable();
+        removed.sort_unstable();
+        (stored, removed)
     }
 
     /// Total, given up, awaited.
@@ -103,7 +120,7 @@ fn old_data_never_come_after_new() {
     assert_eq!(world.late(ACK_MS + 1000), [(1, new)]);
     // One too large to be sent takes the place of an older one too.
     let target = &world.0.begin(&service("g@@a"), 5000, LIFE_MS, 0)[0];
-    world.0.sent(&service("g@@a"), target, None, 5000);
+    world.0.sent(&service("g@@a"), target, None, 5000, 5000);
     assert_eq!(world.counts(), (3, 3, 0));
 }
 

@@ -7,6 +7,7 @@ mod lists;
 mod service;
 mod settings;
 mod slot;
+mod subscriptions;
 
 pub use lists::{ListKey, View};
 pub use service::{
@@ -15,6 +16,7 @@ pub use service::{
 };
 pub use settings::Settings;
 pub use slot::Slot;
+pub use subscriptions::Subscriptions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -31,6 +33,7 @@ type Map<V> = HashMap<Arc<str>, V, foldhash::fast::RandomState>;
 pub struct Registry {
     namespaces: RwLock<Map<Arc<Namespace>>>,
     settings: Settings,
+    subscriptions: Subscriptions,
     services: AtomicUsize,
     instances: AtomicUsize,
     /// No list is ever given out with a `lastRefTime` below this (epoch ms).
@@ -79,6 +82,11 @@ impl Registry {
         &self.settings
     }
 
+    /// Who is to be told of changes by UDP, as it is stored.
+    pub fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
     /// The service of that grouped name.
     pub fn service(&self, namespace: &str, name: &str) -> Option<Arc<Service>> {
         let namespaces = self.namespaces.read();
@@ -125,7 +133,8 @@ impl Registry {
 
     /// All that the store has to hold, one service after the other.
     pub fn rows(&self) -> impl Iterator<Item = Row> {
-        self.settings.rows().into_iter().chain(self.services().into_iter().flat_map(|service| service.rows()))
+        let of_services = self.services().into_iter().flat_map(|service| service.rows());
+        self.settings.rows().into_iter().chain(of_services).chain(self.subscriptions.rows())
     }
 
     /// Makes the service if it is missing; it has default settings that are not stored.
@@ -180,6 +189,10 @@ impl Registry {
             }
             Row::Setting(key, setting) => {
                 self.settings.apply(key, setting);
+                None
+            }
+            Row::Subscription(key, subscription) => {
+                self.subscriptions.apply(key, subscription);
                 None
             }
         }

@@ -11,6 +11,7 @@
 //!
 //! A row says its own version, so a store whose migration was cut short still reads.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bincode::Options as _;
@@ -20,6 +21,7 @@ use super::key::{self, Key, KeyFault, Names};
 use crate::{
     error::{Error, Result},
     model::settings::{Namespace, Setting, SettingKey, Switches, User},
+    model::subscription::Subscription,
     model::{ClusterSettings, HealthChecker, Instance, MAX_ROW_BYTES, Metadata, Row, Selector, ServiceSettings},
 };
 
@@ -124,6 +126,7 @@ pub(super) fn decode(key: &[u8], value: &[u8], names: &mut Names) -> Result<Deco
             let setting = read_setting(&key, payload)?;
             Row::Setting(key, Some(Arc::new(setting)))
         }
+        Key::Subscription(key) => Row::Subscription(key, Some(Arc::new(read_subscription(payload)?))),
     };
     Ok(Decoded { row, version, sequence, crc })
 }
@@ -225,7 +228,9 @@ fn payload(row: &Row) -> Result<Option<Vec<u8>>> {
         Row::Service(_, Some(settings)) => write(&StoredService::from(settings.as_ref())).map(Some),
         Row::Cluster(_, Some(settings)) => write(&StoredCluster::from(settings.as_ref())).map(Some),
         Row::Setting(_, Some(setting)) => write_setting(setting).map(Some),
+        Row::Subscription(_, Some(one)) => write(&(one.source.to_string(), &*one.app, one.grouped_names)).map(Some),
         Row::Instance(_, None) | Row::Service(_, None) | Row::Cluster(_, None) | Row::Setting(_, None) => Ok(None),
+        Row::Subscription(_, None) => Ok(None),
     }
 }
 
@@ -259,6 +264,12 @@ fn read_setting(key: &SettingKey, payload: &[u8]) -> Result<Setting, Fault> {
         SettingKey::Role { .. } => Setting::Role(read(payload)?),
         SettingKey::Permission { .. } => Setting::Permission(read(payload)?),
     })
+}
+
+fn read_subscription(payload: &[u8]) -> Result<Subscription, Fault> {
+    let (source, app, grouped_names): (&str, &str, bool) = read_borrowed(payload)?;
+    let source: IpAddr = source.parse().map_err(|_| Fault::Damaged)?;
+    Ok(Subscription { source, app: app.into(), grouped_names })
 }
 
 /// Metadata: pairs in order of keys.

@@ -44,6 +44,8 @@ pub(super) struct Disk {
     /// [`Durability::Interval`] it would lag behind.
     waiting: Writes,
     waiting_rows: usize,
+    /// The system does not have all of what came by [`append_later`](Self::append_later).
+    is_late: bool,
     /// What is durable, and whether anything isn't.
     record: Record,
     dirty: bool,
@@ -88,6 +90,7 @@ impl Disk {
             sequence,
             waiting: Writes::default(),
             waiting_rows: 0,
+            is_late: false,
             record: kept,
             dirty: false,
             sync_failed: false,
@@ -141,6 +144,30 @@ impl Disk {
         options: &Options,
         stats: &StoreStats,
     ) -> Result<(), String> {
+        self.take_in(rows, sequence);
+        match options.durability {
+            Durability::Synced => self.sync(stats),
+            Durability::Written => self.hand_over(options),
+            Durability::Interval if self.waiting_rows >= MAX_WAITING_ROWS => self.apply_waiting(),
+            Durability::Interval | Durability::Off => Ok(()),
+        }
+    }
+
+    /// Stores a batch with the next one or at the next tick, whichever comes first. The sidecar does not tell of it
+    /// before it is durable: then it can be lost without a trace, but hides no loss of what came before.
+    pub(super) fn append_later(
+        &mut self,
+        rows: &[Encoded],
+        sequence: u64,
+        _: &Options,
+        _: &StoreStats,
+    ) -> Result<(), String> {
+        self.take_in(rows, sequence);
+        self.is_late = true;
+        if self.waiting_rows >= MAX_WAITING_ROWS { self.apply_waiting() } else { Ok(()) }
+    }
+
+    fn take_in(&mut self, rows: &[Encoded], sequence: u64) {
         let mut copy = self.compaction.is_some().then(Writes::default);
         for Encoded { key, value, crc } in rows {
             match value {
@@ -165,17 +192,17 @@ impl Disk {
         {
             self.stop_compaction(&reason);
         }
-        match options.durability {
-            Durability::Synced => self.sync(stats),
-            Durability::Written => {
-                self.apply_waiting()?;
-                self.in_use()?.flush()?;
-                self.mark_durable();
-                Ok(())
-            }
-            Durability::Interval if self.waiting_rows >= MAX_WAITING_ROWS => self.apply_waiting(),
-            Durability::Interval | Durability::Off => Ok(()),
+    }
+
+    /// Hands all rows to the system.
+    fn hand_over(&mut self, options: &Options) -> Result<(), String> {
+        self.apply_waiting()?;
+        self.in_use()?.flush()?;
+        self.is_late = false;
+        if options.durability == Durability::Written {
+            self.mark_durable();
         }
+        Ok(())
     }
 
     /// Hands waiting rows to sled, as one batch with the batch row.
@@ -210,6 +237,7 @@ impl Disk {
     fn mark_durable(&mut self) {
         let Sums { rows, sum, .. } = self.index.sums();
         self.dirty = false;
+        self.is_late = false;
         self.record = Record { generation: self.generation, sequence: self.sequence, rows, sum, ..self.record };
         self.write_sidecar();
     }
@@ -232,6 +260,10 @@ impl Disk {
             && is_over(self.last_sync_ms, options.interval_ms, wall_now_ms)
         {
             self.sync(stats)?;
+        }
+        // With an interval they wait like any others.
+        if self.is_late && options.durability != Durability::Interval {
+            self.hand_over(options)?;
         }
         self.refresh_sidecar(wall_now_ms, options);
         if is_over(self.last_look_ms, compact::LOOK_EVERY_MS, wall_now_ms) {

@@ -11,13 +11,15 @@
 //! | `0x60` user | name |
 //! | `0x68` role of a user | role, user |
 //! | `0x70` permission of a role | role, resource, action |
+//! | `0x80` subscription | namespace, service, listed address, address to send to, clusters, agent |
 //!
 //! In a name the byte `00` becomes `00 FF`; a name ends with `00 01`. The port is 4 bytes, big-endian, with the sign
-//! bit flipped. The gaps between kinds are room for related kinds to come.
+//! bit flipped. Addresses are texts (`1.2.3.4:5`, `[::1]:5`). The gaps between kinds are room for related kinds to come.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use crate::model::settings::SettingKey;
+use crate::model::subscription::{SubscriberKey, SubscriptionKey};
 use crate::model::{ClusterKey, InstanceKey, Row, ServiceKey};
 
 /// Key of the schema row.
@@ -36,6 +38,7 @@ const NAMESPACE: u8 = 0x58;
 const USER: u8 = 0x60;
 const ROLE: u8 = 0x68;
 const PERMISSION: u8 = 0x70;
+const SUBSCRIPTION: u8 = 0x80;
 
 const ZERO: u8 = 0x00;
 const ESCAPED: u8 = 0xFF;
@@ -49,6 +52,7 @@ pub(super) enum Key {
     Service(ServiceKey),
     Cluster(ClusterKey),
     Setting(SettingKey),
+    Subscription(SubscriptionKey),
 }
 
 /// Why bytes are no key.
@@ -79,6 +83,15 @@ pub(super) fn encode(row: &Row) -> Vec<u8> {
             push(&mut key, &k.name);
         }
         Row::Setting(k, _) => push_setting(&mut key, k),
+        Row::Subscription(k, _) => {
+            key.push(SUBSCRIPTION);
+            push_service(&mut key, &k.service);
+            let SubscriberKey { listed, to, clusters, agent } = &*k.subscriber;
+            push(&mut key, &listed.to_string());
+            push(&mut key, &to.to_string());
+            push(&mut key, clusters);
+            push(&mut key, agent);
+        }
     }
     key
 }
@@ -115,11 +128,12 @@ fn push(key: &mut Vec<u8>, name: &str) {
 pub(super) struct Names {
     service: ServiceKey,
     cluster: Arc<str>,
+    agent: Arc<str>,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self { service: ServiceKey::new("", ""), cluster: "".into() }
+        Self { service: ServiceKey::new("", ""), cluster: "".into(), agent: "".into() }
     }
 }
 
@@ -151,9 +165,18 @@ impl Names {
                 resource: text(&mut rest)?,
                 action: text(&mut rest)?,
             }),
+            SUBSCRIPTION => Key::Subscription(self.subscription(&mut rest)?),
             other => return Err(KeyFault::UnknownKind(other)),
         };
         if rest.is_empty() { Ok(key) } else { Err(KeyFault::Malformed) }
+    }
+
+    fn subscription(&mut self, rest: &mut &[u8]) -> Result<SubscriptionKey, KeyFault> {
+        let service = self.service(rest)?;
+        let (listed, to) = (address(rest)?, address(rest)?);
+        let clusters = shared(&mut self.cluster, &pull(rest)?);
+        let subscriber = SubscriberKey { listed, to, clusters, agent: shared(&mut self.agent, &pull(rest)?) };
+        Ok(SubscriptionKey { service, subscriber: subscriber.into() })
     }
 
     fn service(&mut self, rest: &mut &[u8]) -> Result<ServiceKey, KeyFault> {
@@ -173,6 +196,13 @@ fn shared(last: &mut Arc<str>, name: &str) -> Arc<str> {
 
 fn text(rest: &mut &[u8]) -> Result<Arc<str>, KeyFault> {
     pull(rest).map(|name| name.as_ref().into())
+}
+
+/// An address in the one form in which it is written.
+fn address(rest: &mut &[u8]) -> Result<SocketAddr, KeyFault> {
+    let text = pull(rest)?;
+    let address: SocketAddr = text.parse().map_err(|_| KeyFault::Malformed)?;
+    if address.to_string() == text { Ok(address) } else { Err(KeyFault::Malformed) }
 }
 
 /// Takes one name off `rest`.

@@ -44,6 +44,9 @@ pub use options::{
 };
 pub use report::{Phase, Progress, RestoreReport, StoreStats};
 
+/// How a batch gets to the disk.
+type Append = fn(&mut Disk, &[codec::Encoded], u64, &Options, &StoreStats) -> std::result::Result<(), String>;
+
 /// The store. Calls block on the disk.
 #[derive(Debug)]
 pub struct Store {
@@ -97,6 +100,20 @@ impl Store {
     /// [`Error::Storage`]: the write or sync failed, now or before. The rows count as not stored. With
     /// [`OnFailure::Memory`] such a failure is `Ok`, counted in [`StoreStats::unstored_rows`].
     pub fn append(&mut self, rows: &[Row]) -> Result<()> {
+        self.store(rows, Disk::append)
+    }
+
+    /// Stores `rows` like [`append`](Self::append), but for what is not worth a wait for the disk: the system has them
+    /// at the latest after the next [`tick`](Self::tick) or `append` (with [`Durability::Interval`] when the interval
+    /// ends), and they are durable with what is synced next (or when the system writes them). Until then a power cut may take them, which is no damage and not reported as such.
+    ///
+    /// # Errors
+    /// As for `append`. A write that fails later shows at the `tick` or `append` that tries it.
+    pub fn append_later(&mut self, rows: &[Row]) -> Result<()> {
+        self.store(rows, Disk::append_later)
+    }
+
+    fn store(&mut self, rows: &[Row], how: Append) -> Result<()> {
         let Some(disk) = &mut self.disk else { return Ok(()) };
         if rows.is_empty() {
             return Ok(());
@@ -104,7 +121,7 @@ impl Store {
         let sequence = disk.next_sequence();
         let encoded = rows.iter().map(|row| codec::encode(row, sequence)).collect::<Result<Vec<_>>>()?;
         if self.failure.is_none() {
-            match disk.append(&encoded, sequence, &self.options, &self.stats) {
+            match how(disk, &encoded, sequence, &self.options, &self.stats) {
                 Ok(()) => {
                     StoreStats::add(&self.stats.batches, 1);
                     StoreStats::add(&self.stats.batch_rows, rows.len() as u64);

@@ -193,10 +193,12 @@ impl Recovery<'_> {
         let hasher = index.hasher().clone();
         let expected_rows = loaded.batch.map(|(batch, _)| batch.rows);
         (receiver.progress)(Progress { phase: Phase::Verifying, rows: 0, bytes: 0, expected_rows });
+        let mut subscriptions = 0;
         let findings =
             scan(&loaded.table, &hasher, Want::Rows, expected_rows.unwrap_or(u64::MAX), self.limit, &mut |chunk| {
                 chunk.entries.into_iter().for_each(|entry| index.put(entry));
                 let Sums { rows, bytes, .. } = index.sums();
+                subscriptions += chunk.rows.iter().filter(|row| matches!(row, Row::Subscription(..))).count() as u64;
                 (receiver.rows)(chunk.rows);
                 (receiver.progress)(Progress { phase: Phase::Verifying, rows, bytes, expected_rows });
                 Ok(())
@@ -207,6 +209,7 @@ impl Recovery<'_> {
                 Folder::name(loaded.generation)
             )));
         }
+        self.report.subscriptions = subscriptions;
         self.report.skipped_rows = findings.damaged_rows;
         let faults = self.judge(&loaded, index.sums(), &findings);
         if !faults.is_empty() || loaded.schema != Some(codec::SCHEMA) {

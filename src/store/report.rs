@@ -35,8 +35,10 @@ pub struct Progress {
 /// What an open found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RestoreReport {
-    /// Rows restored.
+    /// Rows restored, of all kinds.
     pub rows: u64,
+    /// How many of them are subscriptions.
+    pub subscriptions: u64,
     /// Their size (keys and values) in bytes.
     pub bytes: u64,
     /// How long it took, in milliseconds.
@@ -60,7 +62,7 @@ pub struct RestoreReport {
 /// Counters of a running store; any thread may read them at any time.
 #[derive(Debug, Default)]
 pub struct StoreStats {
-    /// Live rows.
+    /// Live rows of all kinds, subscriptions too.
     pub rows: AtomicU64,
     /// Size of the live rows (keys and values) in bytes.
     pub live_bytes: AtomicU64,

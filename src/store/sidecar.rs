@@ -6,7 +6,8 @@
 //! big-endian. The slot with the higher count holds.
 //!
 //! It is written after the batch it tells of is durable and without waiting for the disk: exact after a killed process,
-//! never ahead of a synced store, and behind by at most a second (plus what the system delays) after power loss.
+//! never ahead of a synced store, and behind by at most a second (plus what the system delays) after power loss. Batches
+//! that are stored without a sync (`append_later`) it tells of only with the next one that is synced: they may be lost.
 
 use std::{
     fs::{File, OpenOptions},

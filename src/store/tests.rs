@@ -5,12 +5,14 @@ mod damage;
 mod failure;
 mod format;
 mod kill;
+mod later;
 mod restart;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, sync::atomic::Ordering::Relaxed};
 
 use super::{key, *};
 use crate::model::settings::{Namespace, Setting, SettingKey, Switches, User};
+use crate::model::subscription::{SubscriberKey, Subscription, SubscriptionKey};
 use crate::model::{ClusterKey, ClusterSettings, HealthChecker, Instance, InstanceKey, Selector, ServiceKey};
 use crate::model::{MAX_ROW_BYTES, Metadata, ServiceSettings};
 
@@ -123,14 +125,39 @@ fn every_setting() -> Vec<Row> {
     ]
 }
 
+fn subscription(service: ServiceKey, [listed, to, source]: [&str; 3], [clusters, agent, app]: [&str; 3]) -> Row {
+    let [listed, to] = [listed, to].map(|address| address.parse().unwrap());
+    let subscriber = SubscriberKey { listed, to, clusters: clusters.into(), agent: agent.into() };
+    let key = SubscriptionKey { service, subscriber: subscriber.into() };
+    let one = Subscription { source: source.parse().unwrap(), app: app.into(), grouped_names: app.is_empty() };
+    Row::Subscription(key, Some(one.into()))
+}
+
+fn subscriber(port: u16) -> Row {
+    let to = format!("127.0.0.1:{port}");
+    subscription(ServiceKey::new("public", "g@@s"), [&to, &to, "127.0.0.1"], ["", "Nacos-Java-Client:v1.4.8", ""])
+}
+
+/// The same for subscriptions.
+fn every_subscription() -> Vec<Row> {
+    let service = ServiceKey::new("n\0s", "g@@s");
+    vec![
+        subscription(
+            service.clone(),
+            ["1.2.3.4:5", "6.7.8.9:65535", "6.7.8.9"],
+            ["a,b\0", "Nacos-Go-Client:v1", "shop"],
+        ),
+        subscription(service, ["[fe80::1]:5", "[::1]:5", "::1"], ["", "", ""]),
+    ]
+}
+
 /// Applies `rows` as the store should.
 fn apply(content: &mut Content, rows: &[Row]) {
     for row in rows {
         let key = key::encode(row);
         match row {
-            Row::Instance(_, None) | Row::Service(_, None) | Row::Cluster(_, None) | Row::Setting(_, None) => {
-                content.remove(&key)
-            }
+            Row::Instance(_, None) | Row::Service(_, None) | Row::Cluster(_, None) => content.remove(&key),
+            Row::Setting(_, None) | Row::Subscription(_, None) => content.remove(&key),
             row => content.insert(key, row.clone()),
         };
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nacre::model::command::{Address, Command, MetadataChange, Patch, Scope};
 use nacre::model::settings::SettingKey;
+use nacre::model::subscription::SubscriptionKey;
 use nacre::model::{
     ClusterKey, ClusterSettings, HealthChecker, Instance, InstanceKey, Metadata, Row, ServiceKey, ServiceSettings,
 };
@@ -60,6 +61,7 @@ pub(crate) enum RowKey {
     Cluster(ClusterKey),
     Instance(InstanceKey),
     Setting(SettingKey),
+    Subscription(SubscriptionKey),
 }
 
 impl RowKey {
@@ -69,7 +71,7 @@ impl RowKey {
             Self::Service(key) => Some(key),
             Self::Cluster(key) => Some(&key.service),
             Self::Instance(key) => Some(&key.service),
-            Self::Setting(_) => None,
+            Self::Setting(_) | Self::Subscription(_) => None,
         }
     }
 
@@ -79,6 +81,7 @@ impl RowKey {
             Row::Cluster(key, _) => Self::Cluster(key.clone()),
             Row::Instance(key, _) => Self::Instance(key.clone()),
             Row::Setting(key, _) => Self::Setting(key.clone()),
+            Row::Subscription(key, _) => Self::Subscription(key.clone()),
         }
     }
 }

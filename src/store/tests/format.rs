@@ -28,6 +28,7 @@ fn key_of(row: &Row) -> Key {
         Row::Service(key, _) => Key::Service(key.clone()),
         Row::Cluster(key, _) => Key::Cluster(key.clone()),
         Row::Setting(key, _) => Key::Setting(key.clone()),
+        Row::Subscription(key, _) => Key::Subscription(key.clone()),
     }
 }
 
@@ -47,12 +48,16 @@ fn names() -> impl Strategy<Value = String> {
 }
 
 fn keys() -> impl Strategy<Value = Row> {
-    (names(), names(), names(), names(), any::<i32>(), 0..9_u8).prop_map(
+    (names(), names(), names(), names(), any::<i32>(), 0..10_u8).prop_map(
         |(namespace, name, cluster, ip, port, kind)| {
             let service = ServiceKey::new(&namespace, &name);
             match kind {
                 0 => Row::Service(service, None),
                 1 => Row::Cluster(ClusterKey { service, name: cluster.into() }, None),
+                9 => {
+                    let [listed, to] = [format!("10.0.0.1:{}", port as u16), format!("[::{:x}]:1", port as u16)];
+                    subscription(service, [&listed, &to, "::1"], [&cluster, &ip, ""]).removal()
+                }
                 4.. => Row::Setting(setting_key(kind - 4, [&namespace, &name, &cluster]), None),
                 _ => {
                     let ephemeral = kind == 2;
@@ -90,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_key_or_not_but_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..40), kind in 0..5_u8) {
+    fn any_bytes_are_a_key_or_not_but_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..40), kind in 0..9_u8) {
         let mut bytes = bytes;
         if let Some(first) = bytes.first_mut() {
             *first = kind * 0x10;
@@ -110,6 +115,12 @@ fn what_is_no_key_is_told_apart() {
     assert_eq!(names.decode(&[0x30, 0, 1, 0, 1, 0]), Err(KeyFault::Malformed), "more than the parts");
     assert_eq!(names.decode(&[0x30, 0, 2, 0, 1]), Err(KeyFault::Malformed), "no such escape");
     assert_eq!(names.decode(&[0x30, 0xC3, 0, 1, 0, 1]), Err(KeyFault::Malformed), "no UTF-8");
+    let to =
+        |address: &str| [&[0x80, 0, 1, 0, 1][..], address.as_bytes(), b"\0\x011.2.3.4:5\0\x01\0\x01\0\x01"].concat();
+    assert!(names.decode(&to("1.2.3.4:5")).is_ok());
+    for other in ["1.2.3.4", "1.2.3.4:05", "[::0]:5", "host:5", ""] {
+        assert_eq!(names.decode(&to(other)), Err(KeyFault::Malformed), "{other}");
+    }
 }
 
 /// The bytes of schema 2. If this fails, stores in the field become unreadable: a change needs a new schema.
@@ -119,6 +130,7 @@ fn golden_bytes() {
     let actual: String = every_form()
         .iter()
         .chain(&every_setting())
+        .chain(&every_subscription())
         .map(|row| codec::encode(row, 0x0102).unwrap())
         .map(|row| format!("{} {}\n", hex(&row.key), hex(&row.value.unwrap())))
         .chain([format!("00 {}\n", hex(&codec::encode_schema(2)))])
@@ -147,7 +159,7 @@ fn the_bound_of_a_row_is_above_its_size() {
 
 #[test]
 fn a_changed_bit_anywhere_in_a_row_is_seen() {
-    for row in every_form().into_iter().chain(every_setting()) {
+    for row in every_form().into_iter().chain(every_setting()).chain(every_subscription()) {
         let encoded = codec::encode(&row, 5).unwrap();
         let (key, value) = (encoded.key, encoded.value.unwrap());
         let decoded = codec::decode(&key, &value, &mut Names::default()).unwrap();
