@@ -171,10 +171,102 @@ fn addresses_of_no_use_make_pollers() {
     }
 }
 
+fn subscribers(client: &mut Client, service: &str) -> Value {
+    let answer = client.get(&format!("/nacos/v1/ns/service/subscribers?serviceName={service}")).expect("an answer");
+    serde_json::from_slice(&answer.body).expect("JSON")
+}
+
+/// The store has a new subscription after a look of the sender (50 ms) and one of the committer (100 ms).
+const STORED: Duration = Duration::from_millis(500);
+
+#[test]
+fn a_change_right_after_a_kill_is_pushed_at_once_to_those_who_were_subscribed() {
+    let mut server = Server::start(&[]);
+    let mut client = server.client();
+    let (java, go) = (Subscriber::at("127.0.0.1", JAVA), Subscriber::at("127.0.0.1", "Nacos-Go-Client:v1.0.1"));
+    java.subscribe(&mut client, "a", "127.0.0.1");
+    go.subscribe(&mut client, "a", "10.9.9.9");
+    register(&mut client, "a", "10.0.0.1");
+    let before = java.next(SOON).expect("a push");
+    assert!(go.next(SOON).is_some());
+    let listed = subscribers(&mut client, "a");
+    std::thread::sleep(STORED);
+    for round in 0..2 {
+        server.kill9();
+        server.restart();
+        let mut client = server.client();
+        let report = server.restore_report();
+        assert_eq!((&report["damage"], &report["subscriptions"]), (&Value::Null, &json!(2)), "{report}");
+        assert_eq!(report["rows"], 3 + round, "{report}");
+        assert_eq!(subscribers(&mut client, "a"), listed);
+        let begun = Instant::now();
+        register(&mut client, "a", "10.0.1.1");
+        let (to_java, to_go) = (java.next(SOON).expect("a push"), go.next(SOON).expect("a push"));
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(to_java.number > before.number, "numbers grow over restarts");
+        assert_eq!((&to_java.list["dom"], &to_go.list["dom"]), (&json!("DEFAULT_GROUP@@a"), &json!("a")));
+        assert_eq!(to_java.list["hosts"].as_array().map(Vec::len), Some(2), "{}", to_java.list);
+        // The port of the server is another one; acknowledgements find it all the same.
+        java.acknowledge(&to_java);
+        let deadline = Instant::now() + SOON;
+        while state(&mut client)["succeed"] != 1 && Instant::now() < deadline {}
+        assert_eq!(state(&mut client)["succeed"], 1);
+    }
+}
+
+#[test]
+fn subscriptions_end_with_a_long_downtime_or_a_silent_client_and_leave_no_rows() {
+    let mut server = Server::configured(&[], "nacre.restore.max-downtime-ms=1500\n");
+    let subscriber = Subscriber::at("127.0.0.1", JAVA);
+    subscriber.subscribe(&mut server.client(), "a", "127.0.0.1");
+    std::thread::sleep(STORED);
+    server.kill9();
+    std::thread::sleep(Duration::from_millis(2_600));
+    server.restart();
+    assert_eq!(server.restore_report()["subscriptions"], 1);
+    assert_eq!(subscribers(&mut server.client(), "a")["count"], 0);
+    register(&mut server.client(), "a", "10.0.0.1");
+    assert!(subscriber.next(SILENCE).is_none());
+    std::thread::sleep(STORED);
+    server.kill9();
+    server.restart();
+    let report = server.restore_report();
+    assert_eq!((&report["rows"], &report["subscriptions"]), (&json!(1), &json!(0)), "{report}");
+    // Dead ones are swept within 20 s after their life of 10 s; a push finds them at once.
+    subscriber.subscribe(&mut server.client(), "a", "127.0.0.1");
+    std::thread::sleep(STORED);
+    server.kill9();
+    server.restart();
+    assert_eq!(server.restore_report()["subscriptions"], 1);
+    std::thread::sleep(Duration::from_millis(10_600));
+    register(&mut server.client(), "a", "10.0.0.2");
+    assert!(subscriber.next(SILENCE).is_none(), "it has not asked for longer than its life");
+    assert!(server.term().success());
+    server.restart();
+    let report = server.restore_report();
+    assert_eq!((&report["rows"], &report["subscriptions"]), (&json!(2), &json!(0)), "{report}");
+}
+
+#[test]
+fn nothing_is_stored_without_durability() {
+    let mut server = Server::start(&["--durability", "off"]);
+    let subscriber = Subscriber::at("127.0.0.1", JAVA);
+    subscriber.subscribe(&mut server.client(), "a", "127.0.0.1");
+    register(&mut server.client(), "a", "10.0.0.1");
+    assert!(subscriber.next(SOON).is_some());
+    std::thread::sleep(STORED);
+    server.kill9();
+    server.restart();
+    assert_eq!(subscribers(&mut server.client(), "a")["count"], 0);
+}
+
 const LIVING: usize = 4_000;
 const DEAD: usize = 1_000;
 /// For all of them, on a machine that is busy with other tests; 200 ms when it is not.
 const ALL_TOLD: Duration = Duration::from_millis(1_500);
+/// How much the server's memory may grow by 5,000 subscriptions and the first push to them (most of it is what any first
+/// load and sled's buffers take), and by further pushes.
+const MAX_GROWN_KIB: (u64, u64) = (80 << 10, 16 << 10);
 
 #[test]
 fn thousands_of_subscribers_are_told_though_many_are_dead() {
@@ -185,6 +277,7 @@ fn thousands_of_subscribers_are_told_though_many_are_dead() {
     }
     let server = Server::start(&[]);
     let mut client = server.client();
+    let before_kib = server.memory_kib("VmRSS");
     let subscriber = |_| Subscriber::at("127.0.0.1", JAVA);
     let dead: Vec<Subscriber> = (0..DEAD).map(subscriber).collect();
     let living: Vec<Subscriber> = (0..LIVING).map(subscriber).collect();
@@ -210,4 +303,15 @@ fn thousands_of_subscribers_are_told_though_many_are_dead() {
     while state(&mut client)["succeed"] != LIVING && Instant::now() < deadline {}
     let now = state(&mut client);
     assert_eq!((&now["total"], &now["succeed"]), (&json!(LIVING + DEAD), &json!(LIVING)), "{now}");
+    let once_kib = server.memory_kib("VmHWM");
+    // What is awaited from the dead must not pile up.
+    for round in 0..6 {
+        std::thread::sleep(Duration::from_millis(400));
+        register(&mut client, "many", &format!("10.0.1.{round}"));
+    }
+    assert!(living.iter().all(|one| one.next(ALL_TOLD).is_some()));
+    let first = once_kib.saturating_sub(before_kib);
+    let further = server.memory_kib("VmHWM").saturating_sub(once_kib);
+    println!("memory at the most: {first} KiB more for the first push, {further} KiB more for further ones");
+    assert!(first < MAX_GROWN_KIB.0 && further < MAX_GROWN_KIB.1, "{first} KiB, {further} KiB");
 }

@@ -1,4 +1,5 @@
-//! How often the disk is synced under load, counted by strace: group commit in `synced`, not at all in `written`.
+//! How often the disk is synced under load, counted by strace: group commit in `synced`, not at all in `written`, and
+//! not for subscriptions.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::client::form;
 use crate::population::{register, say, skip};
 use crate::server::Server;
 
@@ -146,4 +148,52 @@ fn a_batch_is_synced_once_and_written_ones_never() {
     let Load { requests, batches, calls } = load("written").expect("strace attached before");
     assert!(requests > 0 && batches < requests, "{requests} requests in {batches} batches");
     assert_eq!(calls.fdatasync, 0, "written ones are not synced");
+}
+
+const SUBSCRIPTIONS: u16 = 1_000;
+
+/// Asks for a list as 1,000 subscribers of 10 services do.
+fn subscribe(server: &Server) {
+    let mut client = server.client();
+    let headers = [("User-Agent".to_owned(), "Nacos-Java-Client:v1.4.2".to_owned())];
+    for at in 0..SUBSCRIPTIONS {
+        let (service, port) = (format!("s{}", at % 10), (20_000 + at).to_string());
+        let query = form(&[("serviceName", &*service), ("udpPort", &port), ("clientIP", "127.0.0.1")]);
+        let answer = client.send("GET", &format!("/nacos/v1/ns/instance/list?{query}"), &headers, None);
+        assert!(answer.expect("an answer").text().contains("10000"), "subscribed");
+    }
+    // Until the store has them.
+    thread::sleep(Duration::from_millis(500));
+}
+
+#[test]
+fn subscriptions_cost_no_sync_and_renewals_nothing() {
+    let mut server = Server::start(&[]);
+    let trace = Trace::of(&server);
+    subscribe(&server);
+    subscribe(&server);
+    match trace.map(Trace::counts) {
+        Ok(calls) => {
+            say(&format!("sync test: {SUBSCRIPTIONS} subscriptions and as many renewals: {calls:?}"));
+            assert_eq!(calls.fdatasync, 0);
+            // Those that sled makes on its own, of every file that it fills.
+            assert!(calls.fsync < 20, "{calls:?}");
+        }
+        Err(why) => skip("the count of syncs", &why),
+    }
+    let restart = |server: &mut Server| {
+        server.kill9();
+        server.restart();
+        let report = server.restore_report();
+        assert_eq!(
+            (&report["damage"], report["rows"].as_u64()),
+            (&serde_json::Value::Null, Some(SUBSCRIPTIONS.into()))
+        );
+        assert_eq!(report["rows"], report["subscriptions"], "{report}");
+        report["sequence"].as_u64().expect("a number")
+    };
+    let batches = restart(&mut server);
+    assert!(batches < u64::from(SUBSCRIPTIONS) / 4, "{batches} batches");
+    subscribe(&server);
+    assert_eq!(restart(&mut server), batches, "renewals, also of restored ones, store nothing");
 }
