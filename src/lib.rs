@@ -12,7 +12,8 @@
 //!                                                                 Change -> health wheel
 //!                                                                        -> push -> subscribers (UDP)
 //!  beat:   client -> http -> registry (touch: one atomic store; never the disk)
-//!  start:  store -> registry -> health wheel -> listen
+//!  start:  store -> registry -> health wheel, subscribers -> listen
+//!  subscribe: client -> http -> push -> answer; push -> commit -> store (no sync of its own), without waiting
 //! ```
 //!
 //! ## Rooms, in reading order
@@ -24,7 +25,7 @@
 //! | [`store`] | the state on disk: open, recover, append; the only room that knows sled and bincode |
 //! | [`commit`] | the write path, the only place that knows the order |
 //! | [`health`] | beats and their absence: timing wheel, expiry, empty services; active checks of persistent instances |
-//! | [`push`] | subscribers and the datagrams that tell them of changes; lists as both see them |
+//! | [`push`] | subscribers (stored too) and the datagrams that tell them of changes; lists as both see them |
 //! | [`cluster`] | who the members are; so far this server alone |
 //! | [`wire`] | Nacos' shapes as text, from and to the model |
 //! | [`http`] | the API: one table of routes, handlers, the one place that picks a status |

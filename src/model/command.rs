@@ -76,11 +76,11 @@ impl Command {
     /// Whether it tells what is so, by beats, checks or subscriptions, instead of asking for something. Nobody waits for
     /// such a command, and it takes effect in memory even while the store refuses writes: the store is healed from memory.
     pub fn is_observed(&self) -> bool {
-        match self {
-            Command::Heal(_) | Command::Fade { .. } | Command::Expire { .. } | Command::CheckedHealth { .. } => true,
-            Command::Subscriptions(_) => true,
-            _ => false,
-        }
+        let by_health = matches!(
+            self,
+            Command::Heal(_) | Command::Fade { .. } | Command::Expire { .. } | Command::CheckedHealth { .. }
+        );
+        by_health || matches!(self, Command::Subscriptions(_))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Who asked to be told of changes of a service by UDP, as it is stored (`spec/push.md` 1). Not until when: that is
 //! counted anew after a restart.
 
-use std::net::{IpAddr, SocketAddr};
+// Addresses as plain values: `core` has no sockets.
+use core::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::ServiceKey;

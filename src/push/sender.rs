@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::socket::PushSocket;
+use super::state::numbering_ms;
 use super::{Push, costs, life_ms, list, packet};
 use crate::commit::Commit;
 use crate::error::{Error, Result};
@@ -138,8 +139,9 @@ impl Work {
     /// Queues the state of this moment for every living subscription. What subscriptions share is built once.
     fn push_service(&mut self, service: &ServiceKey) {
         let switches = self.registry.settings().switches();
-        let (now_ms, wall_ms) = (self.push.now_ms(), wall_now_ms().max(self.registry.ref_floor_ms()));
-        let targets = self.push.state().begin(service, now_ms, life_ms(&switches), wall_ms);
+        let (now_ms, floor_ms) = (self.push.now_ms(), self.registry.ref_floor_ms());
+        let (wall_ms, numbering_ms) = (wall_now_ms().max(floor_ms), numbering_ms(wall_now_ms(), floor_ms));
+        let targets = self.push.state().begin(service, now_ms, life_ms(&switches), numbering_ms);
         let mut built: HashMap<(Arc<str>, bool, i64), Option<Bytes>> = HashMap::new();
         let mut ready = Vec::with_capacity(targets.len());
         for target in targets {

@@ -18,6 +18,15 @@ use crate::model::subscription::{Subscription, SubscriptionKey};
 /// Between two sweeps of dead subscriptions, in ms (`spec/push.md`).
 const SWEEP_MS: u64 = 20_000;
 
+/// By how much `last alive` may be behind the end of an earlier process, in ms.
+const STALE_MS: u64 = 2_000;
+
+/// The time since 1970 that pushes are numbered by, in ms: `wall_ms`, but after those of an earlier process, which was
+/// last known to be alive at `floor_ms`, also if the clock was set back meanwhile.
+pub fn numbering_ms(wall_ms: u64, floor_ms: u64) -> u64 {
+    if wall_ms < floor_ms { floor_ms + STALE_MS } else { wall_ms }
+}
+
 /// One subscription to be pushed to.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -130,7 +139,7 @@ impl State {
         self.merge.due(now_ms)
     }
 
-    /// Begins a push of `service` at `wall_ms` since 1970: all living subscriptions. Their numbers are above those of
+    /// Begins a push of `service` at `wall_ms` (see [`numbering_ms`]): all living subscriptions. Their numbers are above those of
     /// every earlier push, and small enough for JavaScript (Node acknowledges with a number).
     pub fn begin(&mut self, service: &ServiceKey, now_ms: u64, life_ms: u64, wall_ms: u64) -> Vec<Target> {
         let (awaiting, given_up) = (&mut self.awaiting, &mut self.given_up);

@@ -95,6 +95,19 @@ fn restored_ones_go_only_where_they_may() {
 }
 
 #[test]
+fn numbers_grow_over_a_restart_even_if_the_clock_goes_back() {
+    let number = |wall_ms, floor_ms| {
+        let mut state = State::default();
+        assert!(state.subscribe(query("g@@a", 1, ""), 0));
+        state.begin(&service("g@@a"), 0, LIFE_MS, state::numbering_ms(wall_ms, floor_ms))[0].number
+    };
+    let killed_ms = 1_700_000_000_900;
+    let (before, last_alive_ms) = (number(killed_ms, 0), killed_ms - 900);
+    assert!(number(killed_ms + 1, last_alive_ms) > before);
+    assert!(number(killed_ms - 3_600_000, last_alive_ms) > before);
+}
+
+#[test]
 fn costs_are_those_of_the_last_period_and_counters_those_of_today() {
     let mut world = world(&[(1, ""), (2, ""), (3, "")]);
     let [today, tomorrow] = [1, 2].map(|day| jiff::civil::date(2026, 3, day));
