@@ -96,7 +96,7 @@ impl Store {
     /// Stores `rows` in order, all or none, as durably as [`Durability`] says.
     ///
     /// # Errors
-    /// [`Error::Limit`]: a row is larger than [`MAX_ROW_BYTES`]; nothing is stored, the store goes on.
+    /// [`Error::Limit`]: a row is larger than [`MAX_ROW_BYTES`](crate::model::MAX_ROW_BYTES); nothing is stored, the store goes on.
     /// [`Error::Storage`]: the write or sync failed, now or before. The rows count as not stored. With
     /// [`OnFailure::Memory`] such a failure is `Ok`, counted in [`StoreStats::unstored_rows`].
     pub fn append(&mut self, rows: &[Row]) -> Result<()> {
