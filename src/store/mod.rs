@@ -96,7 +96,8 @@ impl Store {
     /// Stores `rows` in order, all or none, as durably as [`Durability`] says.
     ///
     /// # Errors
-    /// [`Error::Limit`]: a row is larger than [`MAX_ROW_BYTES`](crate::model::MAX_ROW_BYTES); nothing is stored, the store goes on.
+    /// [`Error::Limit`]: a row is larger than [`MAX_ROW_BYTES`](crate::model::MAX_ROW_BYTES); nothing is stored, the
+    /// store goes on.
     /// [`Error::Storage`]: the write or sync failed, now or before. The rows count as not stored. With
     /// [`OnFailure::Memory`] such a failure is `Ok`, counted in [`StoreStats::unstored_rows`].
     pub fn append(&mut self, rows: &[Row]) -> Result<()> {
@@ -105,7 +106,8 @@ impl Store {
 
     /// Stores `rows` like [`append`](Self::append), but for what is not worth a wait for the disk: the system has them
     /// at the latest after the next [`tick`](Self::tick) or `append` (with [`Durability::Interval`] when the interval
-    /// ends), and they are durable with what is synced next (or when the system writes them). Until then a power cut may take them, which is no damage and not reported as such.
+    /// ends), and they are durable with what is synced next (or when the system writes them). Until then a power cut may
+    /// take them, which is no damage and not reported as such.
     ///
     /// # Errors
     /// As for `append`. A write that fails later shows at the `tick` or `append` that tries it.
