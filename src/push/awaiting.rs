@@ -79,6 +79,11 @@ impl Awaiting {
         self.sent.contains_key(&(to, number))
     }
 
+    /// The push, if it is still awaited.
+    pub fn get(&self, to: SocketAddr, number: i64) -> Option<&Sent> {
+        self.sent.get(&(to, number))
+    }
+
     /// How many of today are awaited.
     pub fn count(&self) -> usize {
         self.sent.values().filter(|sent| !sent.forgotten && sent.is_counted).count()

@@ -47,12 +47,12 @@ pub use sender::Sender;
 use state::{Counters, State};
 use subscriptions::{MAX_OF_SOURCE, MAX_TOTAL, Query, SubscriberKey};
 
-/// A subscription lives at least this long after its last query, in ms (`spec/push.md`).
+/// A subscription lives at least this long after its last query or acknowledgement, in ms (`spec/push.md`).
 const LEAST_LIFE_MS: u64 = 10_000;
 /// Datagrams that `push/state` shows, and bytes of each.
 const MAX_SHOWN: (usize, usize) = (100, 64 << 10);
 
-/// How long a subscription lives after its last query, in ms.
+/// How long a subscription lives after its last query or acknowledgement, in ms.
 pub fn life_ms(switches: &Switches) -> u64 {
     u64::try_from(switches.default_push_cache_millis).unwrap_or_default().max(LEAST_LIFE_MS)
 }

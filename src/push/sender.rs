@@ -203,8 +203,10 @@ impl Work {
                 Ok((length, from)) => {
                     let number = self.buffer.get(..length).and_then(shape::acknowledged);
                     if let Some(number) = number {
-                        let at_ms = self.elapsed_ms();
-                        self.push.state().acknowledged(from, number, at_ms);
+                        let (now_ms, at_ms) = (self.push.now_ms(), self.elapsed_ms());
+                        let mut state = self.push.state();
+                        state.renew(from, number, now_ms);
+                        state.acknowledged(from, number, at_ms);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,

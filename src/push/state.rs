@@ -182,6 +182,14 @@ impl State {
         self.awaiting.has(to, number)
     }
 
+    /// Whoever acknowledges an awaited push lives. The Go client takes a push for the answer of a query and asks again
+    /// only 10 to 11 s later: a subscription that lived by queries alone would end first.
+    pub fn renew(&mut self, from: SocketAddr, number: i64, now_ms: u64) {
+        if let Some(sent) = self.awaiting.get(from, number) {
+            self.subscriptions.renew(&sent.service, &sent.key, now_ms);
+        }
+    }
+
     /// `from` acknowledges push `number` at `at_ms` of the clock that runs evenly. False: no such push is awaited.
     pub fn acknowledged(&mut self, from: SocketAddr, number: i64, at_ms: u64) -> bool {
         let Some(sent) = self.awaiting.remove(from, number) else { return false };

@@ -204,6 +204,13 @@ impl Subscriptions {
         self.services.get_mut(service)?.all.get_mut(key)
     }
 
+    /// A sign of life counts as a query.
+    pub fn renew(&mut self, service: &ServiceKey, key: &SubscriberKey, now_ms: u64) {
+        if let Some(one) = self.get_mut(service, key) {
+            one.asked_ms = now_ms;
+        }
+    }
+
     /// Those of a service that have asked within `life_ms`. The others are dropped; `gone` is told the destination and
     /// the awaited push of each.
     pub fn living(

@@ -155,6 +155,20 @@ fn the_silent_are_neither_pushed_to_nor_kept() {
 }
 
 #[test]
+fn an_acknowledgement_is_a_sign_of_life() {
+    let mut world = world(&[(1, ""), (2, ""), (3, "")]);
+    let number = world.push("g@@a", 6_000)[0].1;
+    for (port, number) in [(1, number), (3, number + 1)] {
+        world.0.renew(SocketAddr::from(([127, 0, 0, 1], port)), number, 6_001);
+        world.ack(port, number);
+    }
+    let living = |pushed: Vec<(u16, i64)>| pushed.into_iter().map(|(port, _)| port).collect::<Vec<_>>();
+    assert_eq!(living(world.push("g@@a", LIFE_MS)), [1, 2, 3]);
+    assert_eq!(living(world.push("g@@a", 6_001 + LIFE_MS)), [1]);
+    assert!(living(world.push("g@@a", 6_002 + LIFE_MS)).is_empty());
+}
+
+#[test]
 fn forgetting_counts_as_success_and_retries_nothing() {
     let mut world = world(&[(1, "")]);
     let number = world.push("g@@a", 0)[0].1;
