@@ -38,6 +38,8 @@ const (
 	toldLimit    = 20 * time.Second
 	pushLimit    = time.Second
 	pushAttempts = 4
+	// The short limits are 3 s and 6 s, and the end of each is pushed.
+	goneLimit = 6 * time.Second
 	// The server merges changes within 1 s after a push; a change in a quiet time is pushed at once.
 	quiet = 1200 * time.Millisecond
 )
@@ -313,7 +315,7 @@ func (s *story) loseOne() {
 	killErr := other.Process.Kill()
 	_ = other.Wait() // It says that it was killed.
 	check("killed_without_a_word_it_is_told_unhealthy", func() error {
-		return errors.Join(killErr, eventually(10*time.Second, func() error {
+		return errors.Join(killErr, eventually(goneLimit, func() error {
 			if host, found := s.subscriber.last()[mortal]; !found || isHealthy(host) {
 				return fmt.Errorf("last told %+v", host)
 			}
@@ -321,7 +323,7 @@ func (s *story) loseOne() {
 		}))
 	})
 	check("and_then_gone", func() error {
-		return eventually(10*time.Second, func() error { return s.subscriber.lacks(one, two) })
+		return eventually(goneLimit, func() error { return s.subscriber.lacks(one, two) })
 	})
 }
 

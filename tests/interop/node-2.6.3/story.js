@@ -20,6 +20,8 @@ const TEXT = 'Grüße, 你好 & a=b "c" {d} 50% + x';
 const TOLD_MS = 15_000;
 const PUSH_LIMIT_MS = 1_000;
 const PUSH_ATTEMPTS = 4;
+// The short limits are 3 s and 6 s, and the end of each is pushed.
+const GONE_MS = 6_000;
 // The server merges changes within 1 s after a push; a change in a quiet time is pushed at once.
 const QUIET_MS = 1_200;
 // The beats' limits of an instance that may die early.
@@ -259,9 +261,9 @@ class Story {
     });
     mortal.kill('SIGKILL');
     await ended;
-    await check('killed_without_a_word_it_is_told_unhealthy', () => eventually(10_000,
+    await check('killed_without_a_word_it_is_told_unhealthy', () => eventually(GONE_MS,
       () => this.subscriber.problem(MORTAL, host => host?.healthy === false)));
-    await check('and_then_gone', () => eventually(10_000, () => this.subscriber.lacks(ONE, TWO)));
+    await check('and_then_gone', () => eventually(GONE_MS, () => this.subscriber.lacks(ONE, TWO)));
   }
 
   async goOn(killedMs) {
