@@ -267,6 +267,9 @@ func (s *story) watch() {
 // change is undone and made again.
 func (s *story) pushed(name string, change, isTold, undo, isUndone func() error) {
 	check(name, func() error {
+		if isTold() == nil {
+			return errors.New("told before the change")
+		}
 		for attempt := 0; attempt < pushAttempts; attempt++ {
 			time.Sleep(quiet)
 			before := s.witness.ask("@polls")

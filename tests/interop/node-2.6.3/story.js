@@ -227,6 +227,7 @@ class Story {
   /** A poll that comes between by chance proves nothing: then the change is undone and made again. */
   async pushed(name, change, isTold, undo, isUndone) {
     await check(name, async () => {
+      that(isTold() !== null, 'told before the change');
       for (let attempt = 0; attempt < PUSH_ATTEMPTS; attempt++) {
         await sleep(QUIET_MS);
         const before = await this.witness.ask('@polls');
