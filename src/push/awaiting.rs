@@ -74,14 +74,14 @@ impl Awaiting {
         removed.filter(|sent| !sent.forgotten)
     }
 
-    /// Whether it is neither acknowledged nor replaced nor given up.
-    pub fn has(&self, to: SocketAddr, number: i64) -> bool {
-        self.sent.contains_key(&(to, number))
-    }
-
     /// The push, if it is still awaited.
     pub fn get(&self, to: SocketAddr, number: i64) -> Option<&Sent> {
         self.sent.get(&(to, number))
+    }
+
+    /// Whether it is neither acknowledged nor replaced nor given up.
+    pub fn has(&self, to: SocketAddr, number: i64) -> bool {
+        self.sent.contains_key(&(to, number))
     }
 
     /// How many of today are awaited.

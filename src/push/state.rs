@@ -127,6 +127,14 @@ impl State {
         &self.subscriptions
     }
 
+    /// Whoever acknowledges an awaited push lives. The Go client takes a push for the answer of a query and asks again
+    /// only 10 to 11 s later: a subscription that lived by queries alone would end first.
+    pub fn renew(&mut self, from: SocketAddr, number: i64, now_ms: u64) {
+        if let Some(sent) = self.awaiting.get(from, number) {
+            self.subscriptions.renew(&sent.service, &sent.key, now_ms);
+        }
+    }
+
     /// These services have changed; answers those that are to be pushed now.
     pub fn changed(&mut self, services: impl IntoIterator<Item = ServiceKey>, now_ms: u64) -> Vec<ServiceKey> {
         let (subscriptions, merge) = (&self.subscriptions, &mut self.merge);
@@ -180,14 +188,6 @@ impl State {
     /// Whether that push is still to be sent and acknowledged.
     pub fn is_awaited(&self, to: SocketAddr, number: i64) -> bool {
         self.awaiting.has(to, number)
-    }
-
-    /// Whoever acknowledges an awaited push lives. The Go client takes a push for the answer of a query and asks again
-    /// only 10 to 11 s later: a subscription that lived by queries alone would end first.
-    pub fn renew(&mut self, from: SocketAddr, number: i64, now_ms: u64) {
-        if let Some(sent) = self.awaiting.get(from, number) {
-            self.subscriptions.renew(&sent.service, &sent.key, now_ms);
-        }
     }
 
     /// `from` acknowledges push `number` at `at_ms` of the clock that runs evenly. False: no such push is awaited.
