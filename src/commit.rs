@@ -11,16 +11,15 @@
 
 mod batch;
 mod resolve;
+mod status;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
@@ -29,6 +28,7 @@ use crate::model::command::{Command, Outcome};
 use crate::registry::{Change, Registry};
 use crate::store::{OnFailure, Store};
 use batch::Batch;
+pub use status::{Fate, Status};
 
 /// How often the store is looked after when nothing is written.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
@@ -51,31 +51,18 @@ pub type Listener = Box<dyn Fn(&[Change]) + Send>;
 
 struct Request {
     command: Command,
-    reply: Option<oneshot::Sender<Result<Outcome>>>,
+    waiter: Option<Waiter>,
+}
+
+/// Somebody who waits for an answer.
+struct Waiter {
+    reply: oneshot::Sender<Result<Outcome>>,
+    since: Instant,
 }
 
 enum Message {
     Request(Request),
     Stop,
-}
-
-/// Why writes don't work now, and counters.
-#[derive(Debug, Default)]
-pub struct Status {
-    failure: RwLock<Option<Arc<str>>>,
-    failures: AtomicU64,
-}
-
-impl Status {
-    /// Why the store takes no writes; `None` when it does.
-    pub fn failure(&self) -> Option<Arc<str>> {
-        self.failure.read().clone()
-    }
-
-    /// How often the store has failed since the start.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
-    }
 }
 
 /// The way in, cheap to clone.
@@ -93,7 +80,7 @@ impl Commit {
     /// refuses (nothing changed).
     pub async fn run(&self, command: Command) -> Result<Outcome> {
         let (reply, answer) = oneshot::channel();
-        self.send(Request { command, reply: Some(reply) })?;
+        self.send(Request { command, waiter: Some(Waiter { reply, since: Instant::now() }) })?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
@@ -102,7 +89,7 @@ impl Commit {
     /// # Errors
     /// [`Error::Limit`] when the queue is full.
     pub fn post(&self, command: Command) -> Result<()> {
-        self.send(Request { command, reply: None })
+        self.send(Request { command, waiter: None })
     }
 
     /// How the store does.
@@ -117,10 +104,17 @@ impl Commit {
     }
 
     fn send(&self, request: Request) -> Result<()> {
-        self.queue.try_send(Message::Request(request)).map_err(|refused| match refused {
-            TrySendError::Full(_) => Error::Limit("too many writes are waiting, try again later".into()),
-            TrySendError::Disconnected(_) => stopping(),
-        })
+        match self.queue.try_send(Message::Request(request)) {
+            Ok(()) => {
+                self.status.count_queued();
+                Ok(())
+            }
+            Err(TrySendError::Full(_)) => {
+                self.status.count_refused();
+                Err(Error::Limit("too many writes are waiting, try again later".into()))
+            }
+            Err(TrySendError::Disconnected(_)) => Err(stopping()),
+        }
     }
 }
 
@@ -169,7 +163,7 @@ struct Alarm(Arc<Status>);
 impl Drop for Alarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            *self.0.failure.write() = Some("the committer has panicked: the server has to be started again".into());
+            self.0.set_failure(Some("the committer has panicked: the server has to be started again"));
         }
     }
 }
@@ -224,7 +218,8 @@ impl Committer {
                 break;
             }
             let resolved = resolve::resolve(&self.registry, &request.command);
-            batch.push(request.command, request.reply, resolved);
+            self.status.count_taken();
+            batch.push(request.command, request.waiter, resolved);
             if batch.row_count() < self.options.batch_rows {
                 match self.requests.try_recv() {
                     Ok(Message::Request(request)) => next = Some(request),
@@ -237,9 +232,10 @@ impl Committer {
     }
 
     fn commit(&mut self, batch: Batch) {
+        self.status.count_batch(batch.len());
         let stored = if batch.row_count() == 0 {
             Ok(())
-        } else if self.status.failure.read().is_some() {
+        } else if self.status.failure().is_some() {
             Err(self.refusal())
         } else {
             batch.append_to(&mut self.store).inspect_err(|error| self.note_failure(error.message()))
@@ -248,10 +244,12 @@ impl Committer {
             Err(error) if self.options.on_failure == OnFailure::Refuse => Some(error),
             _ => None,
         };
-        let (changes, replies) = batch.apply(&self.registry, self.clock.now_ms(), refused);
-        for (reply, outcome) in replies {
+        let (changes, answers) = batch.apply(&self.registry, self.clock.now_ms(), refused, &self.status);
+        let now = Instant::now();
+        for (waiter, outcome) in answers {
+            self.status.count_wait(now.duration_since(waiter.since));
             // The one who asked may have gone; the change stands.
-            let _ = reply.send(outcome);
+            let _ = waiter.reply.send(outcome);
         }
         if !changes.is_empty() {
             self.listeners.iter().for_each(|listener| listener(&changes));
@@ -265,8 +263,8 @@ impl Committer {
 
     fn note_failure(&mut self, reason: &str) {
         tracing::error!(reason, "the store failed; writes are refused until it is healed");
-        *self.status.failure.write() = Some(reason.into());
-        self.status.failures.fetch_add(1, Ordering::Relaxed);
+        self.status.set_failure(Some(reason));
+        self.status.count_failure();
         self.backoff = HEAL_BACKOFF.0;
         self.heal_at = Some(Instant::now() + self.backoff);
     }
@@ -288,12 +286,12 @@ impl Committer {
         match self.store.rebuild(&mut self.registry.rows()) {
             Ok(()) => {
                 tracing::warn!(instances = self.registry.instance_count(), "the store is healed; writes work again");
-                *self.status.failure.write() = None;
+                self.status.set_failure(None);
                 self.heal_at = None;
             }
             Err(error) => {
                 tracing::warn!(%error, "the store could not be healed yet");
-                *self.status.failure.write() = Some(error.message().into());
+                self.status.set_failure(Some(error.message()));
                 self.backoff = (self.backoff * 2).min(HEAL_BACKOFF.1);
                 self.heal_at = Some(Instant::now() + self.backoff);
             }

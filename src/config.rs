@@ -8,6 +8,7 @@ mod auth;
 mod flags;
 mod keys;
 mod members;
+mod metrics;
 mod properties;
 mod sources;
 mod value;
@@ -23,6 +24,7 @@ pub use flags::Flags;
 use ipnet::IpNet;
 pub use keys::{ALL as KEYS, Key};
 pub use members::Member;
+pub use metrics::MetricsSettings;
 pub use sources::{Setting, Source};
 use sources::{Sources, bad_value};
 
@@ -70,6 +72,8 @@ pub struct Config {
     pub commit: CommitLimits,
     /// Expiry and cleaning.
     pub naming: NamingSettings,
+    /// Figures.
+    pub metrics: MetricsSettings,
     /// Logging.
     pub log: LogSettings,
     /// Every property in effect and where it was found.
@@ -289,6 +293,7 @@ impl Config {
             http: HttpLimits::read(&mut sources)?,
             push_allow_client_ip: sources.read(&keys::PUSH_ALLOW, value::networks)?,
             commit: CommitLimits::read(&mut sources)?,
+            metrics: MetricsSettings::read(&mut sources, (bind, port))?,
             log: LogSettings::read(&mut sources)?,
             settings: Vec::new(),
             notes: Vec::new(),

@@ -3,11 +3,15 @@
 
 mod accounts;
 mod address;
+mod figures;
 mod listener;
 mod restore;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use figures::Figures;
+use socket2::Socket;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,16 +20,22 @@ use crate::commit;
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::health::{self, Health, Inbox};
+use crate::http::actuator::{Actuator, Alone, Collect};
 use crate::http::call::App;
 use crate::http::conn::Conn;
-use crate::http::router::Router;
+use crate::http::router::{self, Router};
 use crate::http::server::{Limits, Server};
 use crate::model::clock::AwakeClock;
 use crate::model::member::Member;
 use crate::push::{Push, Sender};
 use crate::registry::Registry;
 use crate::store;
+use crate::telemetry::process::Watch;
 
+/// Connections to the listener for metrics.
+const METRICS_CONNECTIONS: usize = 32;
+/// How often it is looked whether a day has begun.
+const DAY_LOOK: Duration = Duration::from_secs(15);
 /// Requests in flight have this long to end when the server stops.
 const DRAIN_MS: u64 = 5_000;
 
@@ -34,7 +44,9 @@ const DRAIN_MS: u64 = 5_000;
 /// # Errors
 /// [`Error::Setup`] with one line about what is in the way: the data folder, the port, threads.
 pub fn run(config: Config) -> Result<()> {
+    let watch = Watch::start();
     let socket = listener::bind(config.bind, config.port)?;
+    let metrics_socket = config.metrics.bind.map(|(address, port)| listener::bind(address, port)).transpose()?;
     listener::make_room(config.http.max_connections);
     let port = listener::port(&socket).unwrap_or(config.port);
     let own = Member::new(&address::own_host(config.ip.as_deref(), config.bind), port);
@@ -43,7 +55,9 @@ pub fn run(config: Config) -> Result<()> {
     let registry = Arc::new(Registry::default());
     let push = Push::new(clock.clone(), config.push_allow_client_ip.clone());
     let (store, report) = restore::restore(&config, &registry, &clock, &inbox, &push)?;
+    let restored = serde_json::to_vec(&report).map_err(|e| Error::Setup(format!("the restore report: {e}")))?;
     let auth = accounts::auth(&config)?;
+    let store_stats = store.stats();
     let (noted, told) = (inbox.clone(), push.clone());
     let (commit, committer) = commit::start(
         registry.clone(),
@@ -54,6 +68,24 @@ pub fn run(config: Config) -> Result<()> {
     )?;
     let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, health_options(&config))?;
     let sender = Sender::start(push.clone(), registry.clone(), commit.clone(), config.bind)?;
+    let server = Server::new(limits(&config));
+    let traffic = Arc::new(router::traffic());
+    let figures = Arc::new(Figures {
+        registry: registry.clone(),
+        commit: commit.clone(),
+        store: store_stats,
+        restore: report,
+        health: health.figures(),
+        push: push.clone(),
+        traffic: traffic.clone(),
+        server: server.clone(),
+        clock: clock.clone(),
+        process: watch,
+        settings: figures::Settings::of(&config),
+        pushes_today: Default::default(),
+    });
+    let collected = figures.clone();
+    let collect: Collect = Arc::new(move || collected.page());
     let app = App {
         registry,
         commit: commit.clone(),
@@ -66,9 +98,11 @@ pub fn run(config: Config) -> Result<()> {
         max_body_bytes: config.http.max_body_bytes,
         push,
         auth,
-        restore_report: report.into(),
+        restore_report: restored.into(),
+        traffic,
+        actuator: Actuator { info: config.metrics.info, prometheus: config.metrics.prometheus, collect },
     };
-    let served = serve(&config, socket, app);
+    let served = serve(&config, (socket, metrics_socket), server, app, figures);
     health.stop();
     sender.stop();
     commit.stop();
@@ -78,20 +112,30 @@ pub fn run(config: Config) -> Result<()> {
     Ok(())
 }
 
-fn serve(config: &Config, socket: socket2::Socket, app: App) -> Result<()> {
+fn serve(
+    config: &Config,
+    (socket, metrics_socket): (Socket, Option<Socket>),
+    server: Server,
+    app: App,
+    figures: Arc<Figures>,
+) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build();
     let runtime = runtime.map_err(|e| Error::Setup(format!("no runtime: {e}")))?;
-    let limits = limits(config);
     let served = runtime.block_on(async move {
         let listener = listener::listen(socket)?;
+        let metrics_listener = metrics_socket.map(listener::listen).transpose()?;
         accounts::ensure_admin(config, &app).await?;
         announce(&listener, &app);
+        if let Some(listener) = metrics_listener {
+            let alone = Alone { context: app.context.clone(), collect: app.actuator.collect.clone() };
+            tokio::spawn(serve_metrics(listener, alone));
+        }
+        tokio::spawn(keep_days(figures));
         let router = Arc::new(Router::new(Arc::new(app)));
         let answer = move |request, conn: Arc<Conn>| {
             let router = router.clone();
             async move { router.answer(request, &conn).await }
         };
-        let server = Server::new(limits);
         let cut = server.run(listener, answer, told_to_stop()?).await;
         if cut > 0 {
             tracing::warn!(connections = cut, "closed while they still had a request");
@@ -100,6 +144,28 @@ fn serve(config: &Config, socket: socket2::Socket, app: App) -> Result<()> {
     });
     runtime.shutdown_background();
     served
+}
+
+/// Serves figures until the runtime ends: also while the last requests of clients are finished.
+async fn serve_metrics(listener: TcpListener, alone: Alone) {
+    let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    tracing::info!(address, "metrics have a listener of their own");
+    let alone = Arc::new(alone);
+    let answer = move |request, _: Arc<Conn>| {
+        let alone = alone.clone();
+        async move { alone.answer(request).await }
+    };
+    let limits = Limits { max_connections: METRICS_CONNECTIONS, ..Limits::default() };
+    Server::new(limits).run(listener, answer, std::future::pending()).await;
+}
+
+/// Lets counters of a day begin at midnight.
+async fn keep_days(figures: Arc<Figures>) {
+    let mut ticks = tokio::time::interval(DAY_LOOK);
+    loop {
+        ticks.tick().await;
+        figures.look_at_the_day();
+    }
 }
 
 fn announce(listener: &TcpListener, app: &App) {

@@ -1,9 +1,14 @@
-//! Logging: `tracing` events to standard error, as text for people or as JSON for programs.
+//! Logging: `tracing` events to standard error, as text for people or as JSON for programs. And figures: how they are
+//! counted ([`histogram`], [`daily`]), what the system knows ([`host`], [`process`]), how they are shown ([`page`]).
 //!
 //! Text lines stay one line each whatever a client sends: control characters in messages and values are escaped.
 
+pub mod daily;
+pub mod histogram;
 pub mod host;
 pub mod levels;
+pub mod page;
+pub mod process;
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};

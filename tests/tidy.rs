@@ -29,8 +29,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("registry", &[]),
     ("store", &["telemetry"]),
-    ("commit", &["store", "registry"]),
-    ("health", &["registry", "commit", "wire"]),
+    ("commit", &["store", "registry", "telemetry"]),
+    ("health", &["registry", "commit", "wire", "telemetry"]),
     ("push", &["registry", "commit", "wire"]),
     ("cluster", &["registry", "commit", "wire"]),
     ("consensus", &["commit", "registry", "store::table", "cluster::peer"]),
@@ -71,6 +71,7 @@ const CRATE_ROOMS: &[(&str, &[&str])] = &[
     ("java_properties", &["config"]),
     ("indicatif", &["node", "tools"]),
     ("openraft", &["consensus"]),
+    ("prometheus", &["telemetry::page"]),
 ];
 
 /// The only modules that pick a status; `tools`, `cluster::peer` and `health` read those of other servers.

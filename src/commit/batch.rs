@@ -4,24 +4,34 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash};
 use std::mem::{Discriminant, discriminant};
 
-use foldhash::fast::FixedState;
-use tokio::sync::oneshot;
-
+use super::Waiter;
 use super::resolve::{Resolved, Step};
+use super::status::{self, Fate, Status};
 use crate::error::{Error, Result};
 use crate::model::command::{Command, Outcome};
 use crate::model::settings::Switches;
 use crate::model::{InstanceKey, Row, ServiceKey};
 use crate::registry::{Change, Registry, is_cluster_name};
 use crate::store::Store;
-
-type Reply = oneshot::Sender<Result<Outcome>>;
+use foldhash::fast::FixedState;
 
 struct Entry {
     steps: std::ops::Range<usize>,
+    kind: usize,
     observed: bool,
     outcome: Result<Outcome>,
-    reply: Option<Reply>,
+    waiter: Option<Waiter>,
+}
+
+impl Entry {
+    fn fate(&self, void: bool) -> Fate {
+        match &self.outcome {
+            _ if void => Fate::Unstored,
+            Err(_) => Fate::Rejected,
+            Ok(_) if self.steps.is_empty() => Fate::Unchanged,
+            Ok(_) => Fate::Changed,
+        }
+    }
 }
 
 /// Commands that were resolved and wait for the store.
@@ -100,7 +110,7 @@ impl Batch {
         }
     }
 
-    pub(super) fn push(&mut self, command: Command, reply: Option<Reply>, resolved: Result<Resolved>) {
+    pub(super) fn push(&mut self, command: Command, waiter: Option<Waiter>, resolved: Result<Resolved>) {
         match reach(&command) {
             Reach::Service(service, key) => {
                 self.touched_services.insert(hash(service));
@@ -134,7 +144,13 @@ impl Batch {
             Err(error) => Err(error),
         };
         let steps = start..self.rows.len();
-        self.entries.push(Entry { steps, observed: command.is_observed(), outcome, reply });
+        let (kind, observed) = (status::kind(&command), command.is_observed());
+        self.entries.push(Entry { steps, kind, observed, outcome, waiter });
+    }
+
+    /// Number of commands.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     pub(super) fn row_count(&self) -> usize {
@@ -149,15 +165,16 @@ impl Batch {
     }
 
     /// Carries the batch out in memory. When the store refused, only what was observed takes effect, and
-    /// whoever wanted to write gets the refusal.
+    /// whoever wanted to write gets the refusal. What becomes of each command is counted in `status`.
     pub(super) fn apply(
         self,
         registry: &Registry,
         now_ms: u64,
         refused: Option<Error>,
-    ) -> (Vec<Change>, Vec<(Reply, Result<Outcome>)>) {
+        status: &Status,
+    ) -> (Vec<Change>, Vec<(Waiter, Result<Outcome>)>) {
         let mut changes = Vec::with_capacity(self.rows.len());
-        let mut replies = Vec::with_capacity(self.entries.len());
+        let mut answers = Vec::with_capacity(self.entries.len());
         let mut rows = self.rows.into_iter().zip(self.renew);
         for service in &self.ensured {
             registry.ensure_service(service);
@@ -173,9 +190,10 @@ impl Batch {
                     changes.extend(registry.apply(row, now_ms, renew));
                 }
             }
-            if let Some(reply) = entry.reply {
+            status.count_fate(entry.kind, entry.fate(void.is_some()));
+            if let Some(waiter) = entry.waiter {
                 let outcome = void.map_or(entry.outcome, |error| Err(error.clone()));
-                replies.push((reply, outcome));
+                answers.push((waiter, outcome));
             }
         }
         for (key, renew) in self.told {
@@ -188,6 +206,6 @@ impl Batch {
         }
         let services = self.told_of.iter().filter_map(|key| registry.find_service(key));
         changes.extend(services.map(|service| Change::Told { service }));
-        (changes, replies)
+        (changes, answers)
     }
 }

@@ -64,7 +64,7 @@ impl World {
             .into_iter()
             .map(|command| {
                 let (reply, answer) = oneshot::channel();
-                self.commit.send(Request { command, reply: Some(reply) }).unwrap();
+                self.commit.send(Request { command, waiter: Some(Waiter { reply, since: Instant::now() }) }).unwrap();
                 answer
             })
             .collect();
@@ -104,7 +104,7 @@ fn registering_the_same_again_is_a_beat_and_told_but_not_stored() {
     let a = key("g@@s", "1.1.1.1");
     let same = || Command::Register(a.clone(), with(&[("x", "1")]));
     world.run(same()).unwrap();
-    let rows = || world.stats.batch_rows.load(Ordering::Relaxed);
+    let rows = || world.stats.batches.spread().sum;
     let stored = rows();
     world.clock.advance(4_000);
     world.run(same()).unwrap();

@@ -33,6 +33,9 @@ pub struct Flags {
     /// Ask clients for a login; the first start makes the user `nacos` and prints its password
     #[arg(long)]
     pub auth: bool,
+    /// Address and port of a listener of its own for metrics, which asks nobody for a login [default: none]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub metrics_bind: Option<String>,
     /// Print the configuration in effect and where it comes from, then exit (0 good, 2 bad)
     #[arg(long)]
     pub check_config: bool,
@@ -57,6 +60,7 @@ impl Flags {
             ("--durability", keys::DURABILITY, self.durability.clone()),
             ("--member", keys::MEMBERS, members),
             ("--auth", keys::AUTH, auth),
+            ("--metrics-bind", keys::METRICS_BIND, self.metrics_bind.clone()),
             ("--log-level", keys::LOG_LEVEL, self.log_level.clone()),
             ("--log-format", keys::LOG_FORMAT, self.log_format.clone()),
         ];

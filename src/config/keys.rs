@@ -65,6 +65,9 @@ keys! {
     BATCH_ROWS = "nacre.commit.batch-rows", "4096";
     CORS = "nacre.cors.allow-origins", "";
     PUSH_ALLOW = "nacre.push.allow-client-ip", "";
+    EXPOSE = "management.endpoints.web.exposure.include", "health";
+    HIDE = "management.endpoints.web.exposure.exclude", "";
+    METRICS_BIND = "nacre.metrics.bind", "";
     LOG_LEVEL = "nacre.log.level", "info";
     LOG_FORMAT = "nacre.log.format", "text";
 }

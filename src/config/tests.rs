@@ -72,6 +72,7 @@ fn every_flag_sets_its_property() {
         data_dir: text("/nowhere/at/all"),
         durability: text("written"),
         members: vec!["node-1.example".to_owned(), "127.0.0.1:8848".to_owned()],
+        metrics_bind: text("[::1]:9100"),
         log_level: text("debug"),
         log_format: text("json"),
         ..flags(&home)
@@ -82,6 +83,7 @@ fn every_flag_sets_its_property() {
     assert_eq!(config.data_dir, Path::new("/nowhere/at/all"));
     assert_eq!(config.store.durability, Durability::Written);
     assert_eq!(config.members.iter().map(Member::to_string).collect::<Vec<_>>(), given_members());
+    assert_eq!(config.metrics.bind, Some((Some("::1".parse().unwrap()), 9100)));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
     assert_eq!(config.home, home.path());
 }
@@ -167,6 +169,7 @@ fn defaults_are_those_of_the_design() {
         clean_period_ms: 30_000,
     };
     assert_eq!(config.naming, naming);
+    assert_eq!(config.metrics, MetricsSettings { info: false, prometheus: false, bind: None });
     assert_eq!(config.log, LogSettings { level: LogLevel::Info, filter: None, format: LogFormat::Text });
 }
 
@@ -197,6 +200,11 @@ fn every_bad_value_says_key_value_source_and_what_is_allowed() {
             "nacre.push.allow-client-ip=10.0.0.0/33",
             "networks such as 10.0.0.0/8 or fd00::/8, or addresses, with commas between",
         ),
+        ("nacre.metrics.bind=9100", "an IP address, localhost or *, a colon and a port, such as 127.0.0.1:9100"),
+        ("nacre.metrics.bind=::1:9100", "an IP address, localhost or *, a colon and a port, such as 127.0.0.1:9100"),
+        ("nacre.metrics.bind=a.b:9100", "an IP address, localhost or *, a colon and a port, such as 127.0.0.1:9100"),
+        ("nacre.metrics.bind=*:65536", "an IP address, localhost or *, a colon and a port, such as 127.0.0.1:9100"),
+        ("nacre.metrics.bind=*:8848", "another port than that of clients (server.port)"),
         ("nacre.log.level=loud", "one of off, error, warn, info, debug, trace"),
         ("nacre.log.format=xml", "one of text, json"),
     ];
@@ -209,6 +217,27 @@ fn every_bad_value_says_key_value_source_and_what_is_allowed() {
     assert!(refused("nacre.log.level=a\\nb\\u001b").starts_with(r"nacre.log.level=a\nb\u{1b} (from FILE line 1)"));
     let long = refused(&format!("nacre.log.level={}", "x".repeat(5000)));
     assert!(long.len() < 300, "{long}");
+}
+
+#[test]
+fn what_is_exposed_is_named_and_not_excluded() {
+    for (include, exclude, info, prometheus) in [
+        ("*", "", true, true),
+        ("health, Prometheus", "", false, true),
+        ("health,info,env,heapdump", "", true, false),
+        ("*", "prometheus", true, false),
+        ("info,prometheus", "*", false, false),
+        ("prometheuses", "", false, false),
+    ] {
+        let base = "management.endpoints.web.exposure";
+        let metrics = load(&format!("{base}.include={include}\n{base}.exclude={exclude}\n")).unwrap().metrics;
+        assert_eq!((metrics.info, metrics.prometheus), (info, prometheus), "{include} without {exclude}");
+    }
+    let bind =
+        |text: &str| load(&format!("server.address=127.0.0.1\nnacre.metrics.bind={text}\n")).unwrap().metrics.bind;
+    assert_eq!(bind("*:9100"), Some((None, 9100)));
+    assert_eq!(bind("localhost:0"), Some((Some("127.0.0.1".parse().unwrap()), 0)));
+    assert_eq!(bind("127.0.0.2:8848"), Some((Some("127.0.0.2".parse().unwrap()), 8848)));
 }
 
 #[test]

@@ -63,6 +63,18 @@ pub(super) fn bind(text: &str) -> Result<Option<IpAddr>, String> {
     plain.parse().map(Some).map_err(|_| "an IP address of this machine, localhost, or * for all addresses".to_owned())
 }
 
+/// An address to listen on, and a port; an address of IPv6 stands in brackets.
+pub(super) fn bind_with_port(text: &str) -> Result<(Option<IpAddr>, u16), String> {
+    let allowed = || "an IP address, localhost or *, a colon and a port, such as 127.0.0.1:9100".to_owned();
+    let (address, port) = text.rsplit_once(':').ok_or_else(allowed)?;
+    let bracketed = address.starts_with('[') && address.ends_with(']');
+    if address.contains(':') && !bracketed {
+        return Err(allowed());
+    }
+    let port = whole(port, 0, u64::from(u16::MAX)).map_err(|_| allowed())?;
+    Ok((bind(address).map_err(|_| allowed())?, u16::try_from(port).map_err(|_| allowed())?))
+}
+
 /// An address to be known by: an IP address or a name.
 pub(super) fn address(text: &str) -> Result<String, String> {
     let label = |label: &str| {

@@ -7,11 +7,12 @@
 
 pub mod checks;
 pub mod expiry;
+pub mod figures;
 pub mod sweep;
 pub mod wheel;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ use crate::registry::{Change, Registry, Service, Slot};
 use checks::Checks;
 use checks::params::{CheckParams, SharedParams};
 use expiry::Expiry;
+use figures::Figures;
 use sweep::Sweep;
 
 /// How often time moves on.
@@ -81,7 +83,7 @@ impl Inbox {
 /// The running threads.
 pub struct Health {
     stop: Arc<AtomicBool>,
-    paused_ms: Arc<AtomicU64>,
+    figures: Arc<Figures>,
     thread: JoinHandle<()>,
     checks: Checks,
 }
@@ -100,9 +102,10 @@ impl Health {
         options: Options,
     ) -> Result<Self> {
         let check_params = SharedParams::default();
-        let checks = Checks::start(commit.clone(), clock.clone(), inbox.clone(), check_params.clone())?;
+        let figures = Arc::<Figures>::default();
+        let checks =
+            Checks::start(commit.clone(), clock.clone(), inbox.clone(), check_params.clone(), figures.clone())?;
         let stop = Arc::new(AtomicBool::new(false));
-        let paused_ms = Arc::new(AtomicU64::new(0));
         let mut judge = Judge {
             expiry: Expiry::new(clock.now_ms(), options.expire_instance),
             sweep: options.clean_empty.map(|(delay, period)| Sweep::new(clock.now_ms(), delay, period)),
@@ -112,17 +115,17 @@ impl Health {
             inbox,
             switches: Arc::default(),
             check_params,
-            paused_ms: paused_ms.clone(),
+            figures: figures.clone(),
         };
         let stopping = stop.clone();
         let thread = std::thread::Builder::new().name("health".into()).spawn(move || judge.run(&stopping));
         let thread = thread.map_err(|e| Error::Setup(format!("no thread for health: {e}")))?;
-        Ok(Self { stop, paused_ms, thread, checks })
+        Ok(Self { stop, figures, thread, checks })
     }
 
-    /// How long the process was stopped or starved since the start, in ms.
-    pub fn paused_ms(&self) -> u64 {
-        self.paused_ms.load(Ordering::Relaxed)
+    /// What is counted.
+    pub fn figures(&self) -> Arc<Figures> {
+        self.figures.clone()
     }
 
     /// Ends the threads and waits for them.
@@ -145,7 +148,7 @@ struct Judge {
     /// Those that were in force at the last look.
     switches: Arc<Switches>,
     check_params: SharedParams,
-    paused_ms: Arc<AtomicU64>,
+    figures: Arc<Figures>,
 }
 
 impl Judge {
@@ -164,7 +167,7 @@ impl Judge {
         let step = elapsed_ms.min(MAX_STEP_MS);
         let lost = elapsed_ms - step;
         if lost > 0 {
-            self.paused_ms.fetch_add(lost, Ordering::Relaxed);
+            self.figures.add_pause(lost);
             tracing::warn!(lost_ms = lost, "the process was paused; that time counts against no instance");
         }
         self.clock.advance(step);

@@ -8,9 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, USER_AGENT};
 
+use super::actuator::Actuator;
 use super::auth::Auth;
 use super::params::Params;
 use super::reply::Reply;
+use super::traffic::Traffic;
 use crate::cluster::members::Members;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
@@ -52,6 +54,10 @@ pub struct App {
     pub auth: Auth,
     /// The report of the restore, as JSON.
     pub restore_report: bytes::Bytes,
+    /// Requests so far; made by [`traffic`](super::router::traffic).
+    pub traffic: Arc<Traffic>,
+    /// What `/actuator` shows.
+    pub actuator: Actuator,
 }
 
 impl App {

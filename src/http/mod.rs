@@ -2,6 +2,7 @@
 //! `params`), who may do what (`auth`), the table of the API (`router`), its handlers (`ns/`, `console`; file path = URL path), and the one
 //! place that picks a status (`reply`).
 
+pub mod actuator;
 pub mod auth;
 pub mod body;
 pub mod call;
@@ -19,4 +20,5 @@ mod percent;
 pub mod reply;
 pub mod router;
 pub mod server;
+pub mod traffic;
 pub mod ui;

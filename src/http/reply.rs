@@ -15,6 +15,10 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain;charset=UTF-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html;charset=UTF-8");
 const ACTUATOR: HeaderValue = HeaderValue::from_static("application/vnd.spring-boot.actuator.v3+json");
+const FIGURES: HeaderValue = HeaderValue::from_static("text/plain;version=0.0.4;charset=utf-8");
+
+/// The statuses that are picked here; others come only where an operator has chosen one ([`Reply::limited`]).
+pub(super) const STATUSES: [u16; 10] = [200, 302, 400, 403, 404, 413, 429, 500, 501, 503];
 /// Every answer carries it, as in the reference.
 const SCRIPTS: HeaderValue = HeaderValue::from_static("script-src 'self'");
 
@@ -25,6 +29,7 @@ enum Kind {
     Json,
     Html,
     Actuator,
+    Figures,
     /// Without a label.
     Bare,
     /// The body is the place to go to.
@@ -68,6 +73,11 @@ impl Reply {
     /// JSON with the label that the actuator gives it.
     pub fn actuator(body: impl Into<Bytes>) -> Self {
         Self::new(StatusCode::OK, Kind::Actuator, body)
+    }
+
+    /// The page that Prometheus reads.
+    pub fn figures(page: impl Into<Bytes>) -> Self {
+        Self::new(StatusCode::OK, Kind::Figures, page)
     }
 
     /// What is asked for is at `place`.
@@ -218,6 +228,7 @@ impl Reply {
             Kind::Json => JSON,
             Kind::Html => HTML,
             Kind::Actuator => ACTUATOR,
+            Kind::Figures => FIGURES,
             Kind::Bare => return with_body(response, method, self.body),
             Kind::Redirect => {
                 // A place that is no header value was not asked for by a browser.

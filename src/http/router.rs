@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -24,7 +25,8 @@ use super::ns::{catalog, cluster, health, instance, legacy, operator, raft, serv
 use super::params::{BodyParams, Params};
 use super::path::{self, Path};
 use super::reply::Reply;
-use super::{core, cors, cs, gate, ui};
+use super::traffic::Traffic;
+use super::{actuator, core, cors, cs, gate, ui};
 use crate::error::{Error, Result};
 use crate::model::command::Outcome;
 use crate::model::settings::Switches;
@@ -136,8 +138,10 @@ pub const ROUTES: &[Route] = &[
     Route(POST, "/v1/cs/configs", cs::publish, LOGGED_IN),
     Route(POST, "/v1/cs/configs/listener", cs::listen, LOGGED_IN),
     Route(GET, "/", ui::root, OPEN),
-    Route(GET, "/actuator", ui::actuator, OPEN),
-    Route(GET, "/actuator/health", ui::actuator_health, OPEN),
+    Route(GET, "/actuator", actuator::links, OPEN),
+    Route(GET, "/actuator/health", actuator::health, OPEN),
+    Route(GET, "/actuator/info", actuator::info, LOGGED_IN),
+    Route(GET, "/actuator/prometheus", actuator::prometheus, LOGGED_IN),
     Route(POST, "/v1/auth/login", login, OPEN),
     Route(POST, "/v1/auth/users/login", login, OPEN),
     Route(GET, "/v1/auth/users", users::list, READ_ACCOUNTS),
@@ -159,14 +163,19 @@ pub const ROUTES: &[Route] = &[
     Route(DELETE, "/v1/auth/permissions", permissions::forbid, WRITE_ACCOUNTS),
 ];
 
+/// Counts of requests by the number of their route.
+pub fn traffic() -> Traffic {
+    Traffic::new(ROUTES.iter().map(|Route(method, path, ..)| (method.as_str(), *path)))
+}
+
 /// Paths whose handlers read the body themselves, whatever it holds. The limits for bodies are the same.
 const RAW_BODIES: &[&str] =
     &["/v1/ns/service/status", "/v1/core/cluster/report", "/v1/core/cluster/server/leave", "/v1/core/ops/raft"];
 
-/// What answers the methods of a path.
+/// What answers the methods of a path, and the number of each in [`ROUTES`].
 #[derive(Default)]
 struct Methods {
-    handlers: Vec<(&'static Method, Handler, Access)>,
+    handlers: Vec<(&'static Method, Handler, Access, usize)>,
     raw_body: bool,
 }
 
@@ -189,8 +198,8 @@ impl Router {
     /// The table in front of `app`.
     pub fn new(app: Arc<App>) -> Self {
         let mut paths: HashMap<&'static str, Methods, _> = HashMap::default();
-        for Route(method, path, handler, access) in ROUTES {
-            paths.entry(path).or_default().handlers.push((method, *handler, *access));
+        for (number, Route(method, path, handler, access)) in ROUTES.iter().enumerate() {
+            paths.entry(path).or_default().handlers.push((method, *handler, *access, number));
         }
         for path in RAW_BODIES {
             paths.entry(path).or_default().raw_body = true;
@@ -200,9 +209,11 @@ impl Router {
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>, conn: &Conn) -> Response<Full<Bytes>> {
+        let began = Instant::now();
         let (head, body) = request.into_parts();
         let switches = self.app.registry.settings().switches();
-        let reply = match self.find(&head, &switches) {
+        let (number, found) = self.find(&head, &switches);
+        let reply = match found {
             Err(reply) => reply,
             Ok(found) => match self.body(&head, body, found, conn).await {
                 Ok(body) => {
@@ -218,6 +229,7 @@ impl Router {
         };
         let mut response = reply.into_response(&head.method, &head.headers);
         cors::permit(&self.app.allow_origins, &head.method, &head.headers, &mut response);
+        self.app.traffic.note(number, response.status().as_u16(), began.elapsed());
         response
     }
 
@@ -242,30 +254,36 @@ impl Router {
         (found.handler)(&call)
     }
 
-    fn find(&self, head: &Parts, switches: &Switches) -> Result<Found, Reply> {
+    /// What answers, and the number that the request counts for.
+    fn find(&self, head: &Parts, switches: &Switches) -> (usize, Result<Found, Reply>) {
         let (method, sent) = (&head.method, head.uri.path());
+        let unmatched = || self.app.traffic.unmatched(method);
         if let Some(reply) = cors::preflight(&self.app.allow_origins, method, &head.headers) {
-            return Err(reply);
+            return (unmatched(), Err(reply));
         }
         let path = match path::resolve(sent, &self.app.context) {
             Path::Inside(path) => path,
-            Path::Outside => return Err(Reply::not_found(sent)),
-            Path::Refused(fault) => return Err(Reply::bad_path(fault)),
+            Path::Outside => return (unmatched(), Err(Reply::not_found(sent))),
+            Path::Refused(fault) => return (unmatched(), Err(Reply::bad_path(fault))),
         };
         let naming = path == "/v1/ns" || path.starts_with("/v1/ns/");
-        if naming {
-            gate::pass(switches, method, &path, &head.uri)?;
-        }
-        let Some(methods) = self.paths.get(path.as_ref()) else {
-            return Err(if naming { Reply::no_such_api(method, sent) } else { Reply::not_found(sent) });
-        };
+        let methods = self.paths.get(path.as_ref());
         // Elsewhere every GET answers a HEAD too.
         let wanted = if *method == Method::HEAD && !naming { &Method::GET } else { method };
-        match methods.handlers.iter().find(|(known, ..)| *known == wanted) {
-            Some((_, handler, access)) => Ok(Found { handler: *handler, access: *access, raw_body: methods.raw_body }),
-            None if naming => Err(Reply::no_such_api(method, sent)),
-            None => Err(Reply::wrong_method(method)),
+        let handler = methods.and_then(|methods| methods.handlers.iter().find(|(known, ..)| *known == wanted));
+        let number = handler.map_or_else(unmatched, |(.., number)| *number);
+        if naming && let Err(reply) = gate::pass(switches, method, &path, &head.uri) {
+            return (number, Err(reply));
         }
+        let found = match (methods, handler) {
+            (Some(methods), Some((_, handler, access, _))) => {
+                Ok(Found { handler: *handler, access: *access, raw_body: methods.raw_body })
+            }
+            _ if naming => Err(Reply::no_such_api(method, sent)),
+            (None, _) => Err(Reply::not_found(sent)),
+            (Some(_), None) => Err(Reply::wrong_method(method)),
+        };
+        (number, found)
     }
 
     async fn finish(&self, mut step: Result<Step>, conn: &Conn) -> Reply {
@@ -301,7 +319,7 @@ mod tests {
             assert!(seen.insert((method, path)), "{method} {path} stands twice");
             assert!(path.starts_with('/') && (!path.ends_with('/') || *path == "/"), "{path}");
         }
-        for path in RAW_BODIES {
+        for path in RAW_BODIES.iter().chain(&crate::http::traffic::BEATS) {
             assert!(ROUTES.iter().any(|Route(_, known, ..)| known == path), "{path} is no route");
         }
     }

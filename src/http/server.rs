@@ -90,6 +90,8 @@ impl Default for Limits {
 pub struct Stats {
     /// Connections open now.
     pub open: usize,
+    /// Those of them whose request has come and has no answer yet.
+    pub in_flight: usize,
     /// Connections ever accepted.
     pub accepted: u64,
     /// Connections cut because they were over a time limit.
@@ -157,8 +159,14 @@ impl Server {
 
     /// The counts now.
     pub fn stats(&self) -> Stats {
+        let connections = self.shared.connections.lock();
+        let in_flight =
+            connections.values().filter(|conn| matches!(conn.phase(), Phase::Body | Phase::Serving)).count();
+        let open = connections.len();
+        drop(connections);
         Stats {
-            open: self.shared.connections.lock().len(),
+            open,
+            in_flight,
             accepted: self.shared.accepted.load(Ordering::Relaxed),
             reaped: self.shared.reaped.load(Ordering::Relaxed),
             refused: self.shared.refused.load(Ordering::Relaxed),

@@ -1,12 +1,10 @@
-//! What a browser and a probe find at the root of the context path (`spec/operator-api.md` 6 and 8).
+//! What a browser finds at the root of the context path (`spec/operator-api.md` 6).
 
-use hyper::header::HOST;
-
+use super::actuator::origin;
 use super::call::{Call, Step};
 use super::console::NACOS_VERSION;
 use super::reply::Reply;
 use crate::error::Result;
-use crate::wire::json;
 
 /// The page at the root. Its links are relative.
 fn page(services: usize, instances: usize) -> String {
@@ -32,12 +30,6 @@ fn page(services: usize, instances: usize) -> String {
     )
 }
 
-/// Scheme and host as the client named them; blank when it named no host.
-fn origin(call: &Call<'_>) -> String {
-    let host = call.headers.get(HOST).and_then(|host| host.to_str().ok());
-    host.map(|host| format!("http://{host}")).unwrap_or_default()
-}
-
 /// GET of the context path: the page; without a slash behind it the way there.
 ///
 /// # Errors
@@ -48,29 +40,4 @@ pub fn root(call: &Call<'_>) -> Result<Step> {
     }
     let registry = &call.app.registry;
     Ok(Step::Answer(Reply::html(page(registry.service_count(), registry.instance_count()))))
-}
-
-/// GET `actuator`: links.
-///
-/// # Errors
-/// None.
-pub fn actuator(call: &Call<'_>) -> Result<Step> {
-    let base = format!("{}{}/actuator", origin(call), call.app.context.trim_end_matches('/'));
-    let mut out = b"{\"_links\":{".to_vec();
-    json::separated([("self", ""), ("health", "/health")], &mut out, |(name, place), out| {
-        json::string(name, out);
-        out.extend_from_slice(b":{\"href\":");
-        json::string(&format!("{base}{place}"), out);
-        out.extend_from_slice(b",\"templated\":false}");
-    });
-    out.extend_from_slice(b"}}");
-    Ok(Step::Answer(Reply::actuator(out)))
-}
-
-/// GET `actuator/health`: the process answers. Whether writes are taken is what readiness tells.
-///
-/// # Errors
-/// None.
-pub fn actuator_health(_: &Call<'_>) -> Result<Step> {
-    Ok(Step::Answer(Reply::actuator("{\"status\":\"UP\"}")))
 }

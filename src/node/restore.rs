@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::{self, Config};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::health::Inbox;
 use crate::model::clock::AwakeClock;
 use crate::model::{Instance, Row};
@@ -20,7 +20,7 @@ const FADE_ROWS: usize = 4_096;
 
 /// Opens the store and fills `registry` from it. Every restored ephemeral instance gets a full beat timeout from now;
 /// after a downtime above `nacre.restore.max-downtime-ms` it is unhealthy until its first beat. Subscriptions live on for
-/// a full life, or not at all after such a downtime. Answers the report as JSON too.
+/// a full life, or not at all after such a downtime.
 ///
 /// # Errors
 /// [`Error::Setup`] when the data folder can't be used.
@@ -30,7 +30,7 @@ pub(super) fn restore(
     clock: &AwakeClock,
     inbox: &Inbox,
     push: &Push,
-) -> Result<(Store, Vec<u8>)> {
+) -> Result<(Store, RestoreReport)> {
     let bar = Bar::new();
     let now_ms = clock.now_ms();
     let mut fill = |rows: Vec<Row>| {
@@ -50,8 +50,7 @@ pub(super) fn restore(
         subscribed = push.restore(subscriptions);
     }
     tell(&report, registry, config.store.durability, faded, subscribed);
-    let json = serde_json::to_vec(&report).map_err(|e| Error::Setup(format!("the restore report: {e}")))?;
-    Ok((store, json))
+    Ok((store, report))
 }
 
 /// Nobody can say how the instances did during a long downtime: unhealthy until they beat, also if the process is killed

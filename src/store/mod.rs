@@ -125,8 +125,7 @@ impl Store {
         if self.failure.is_none() {
             match how(disk, &encoded, sequence, &self.options, &self.stats) {
                 Ok(()) => {
-                    StoreStats::add(&self.stats.batches, 1);
-                    StoreStats::add(&self.stats.batch_rows, rows.len() as u64);
+                    self.stats.batches.note(rows.len() as u64);
                     self.publish();
                     return Ok(());
                 }

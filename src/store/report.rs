@@ -8,6 +8,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::telemetry::histogram::{Histogram, SIZES, TIMES_US};
+
 /// What [`Store::open`](super::Store::open) is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -60,7 +62,7 @@ pub struct RestoreReport {
 }
 
 /// Counters of a running store; any thread may read them at any time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StoreStats {
     /// Live rows of all kinds, subscriptions too.
     pub rows: AtomicU64,
@@ -68,16 +70,10 @@ pub struct StoreStats {
     pub live_bytes: AtomicU64,
     /// Size of sled's file in bytes; refreshed once a second.
     pub file_bytes: AtomicU64,
-    /// Batches stored.
-    pub batches: AtomicU64,
-    /// Rows in them, removals included.
-    pub batch_rows: AtomicU64,
-    /// Syncs (fdatasync) of batches.
-    pub syncs: AtomicU64,
-    /// Sum of their times in microseconds, sled's flush included.
-    pub sync_us_sum: AtomicU64,
-    /// The longest of them in microseconds.
-    pub sync_us_max: AtomicU64,
+    /// Rows of each batch stored, removals included.
+    pub batches: Histogram,
+    /// Time of each sync (fdatasync) of a batch in microseconds, sled's flush included.
+    pub syncs: Histogram,
     /// Failed writes and syncs.
     pub failures: AtomicU64,
     /// Rows that [`OnFailure::Memory`](super::OnFailure::Memory) let pass without storing them.
@@ -88,15 +84,28 @@ pub struct StoreStats {
     pub rebuilds: AtomicU64,
 }
 
+impl Default for StoreStats {
+    fn default() -> Self {
+        Self {
+            rows: AtomicU64::default(),
+            live_bytes: AtomicU64::default(),
+            file_bytes: AtomicU64::default(),
+            batches: Histogram::new(SIZES),
+            syncs: Histogram::new(TIMES_US),
+            failures: AtomicU64::default(),
+            unstored_rows: AtomicU64::default(),
+            compactions: AtomicU64::default(),
+            rebuilds: AtomicU64::default(),
+        }
+    }
+}
+
 impl StoreStats {
     pub(super) fn add(counter: &AtomicU64, n: u64) {
         counter.fetch_add(n, Relaxed);
     }
 
     pub(super) fn count_sync(&self, took: Duration) {
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.syncs.fetch_add(1, Relaxed);
-        self.sync_us_sum.fetch_add(took_us, Relaxed);
-        self.sync_us_max.fetch_max(took_us, Relaxed);
+        self.syncs.note(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 }

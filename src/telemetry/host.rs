@@ -26,14 +26,16 @@ pub fn read() -> HostLoad {
     let cpu = now.zip(*last).and_then(|(now, last)| share(last, now));
     *last = now.or(*last);
     drop(last);
-    HostLoad {
-        cpu,
-        load: text("loadavg").split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(-1.0),
-        memory: used_memory(&text("meminfo")).unwrap_or(0.0),
-    }
+    HostLoad { cpu, load: load_average() as f32, memory: used_memory(&text("meminfo")).unwrap_or(0.0) }
 }
 
-fn cpu_times(stat: &str) -> Option<(u64, u64)> {
+/// Load average over 1 minute; -1 where it is not known.
+pub fn load_average() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(-1.0)
+}
+
+pub(super) fn cpu_times(stat: &str) -> Option<(u64, u64)> {
     let numbers: Vec<u64> = stat.lines().next()?.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
     let total: u64 = numbers.iter().sum();
     // Fourth and fifth: idle, and idle while waiting for a disk.

@@ -22,6 +22,7 @@ mod fuzz;
 mod kill;
 mod limits;
 mod members;
+mod metrics;
 mod paused;
 mod population;
 mod push;

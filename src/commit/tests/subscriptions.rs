@@ -24,14 +24,13 @@ fn they_cost_no_sync_of_their_own_and_are_there_after_a_restart() {
     for port in 1..=100 {
         world.run(Command::Subscriptions(vec![gone(port)])).unwrap();
     }
-    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    assert_eq!((load(&world.stats.syncs), load(&world.stats.batch_rows)), (0, 1_100));
+    assert_eq!((world.stats.syncs.spread().count(), world.stats.batches.spread().sum), (0, 1_100));
     assert_eq!(world.registry.subscriptions().count(), 900);
     assert_eq!(world.changes.load(Ordering::Relaxed), 0, "nothing that is told");
     // A write in the same batch is worth a sync.
     let commands = vec![Command::Subscriptions(vec![gone(101)]), Command::Register(key("g@@s", "1.1.1.1"), with(&[]))];
     assert!(world.together(commands).iter().all(Result::is_ok));
-    assert_eq!(load(&world.stats.syncs), 1);
+    assert_eq!(world.stats.syncs.spread().count(), 1);
     assert_eq!(world.registry.rows().count(), 900);
     let data = world.dir.path().join("data");
     world.commit.stop();
@@ -57,7 +56,7 @@ fn a_store_that_refuses_is_healed_with_them() {
         let resolved = resolve::resolve(&registry, &command);
         batch.push(command, None, resolved);
     }
-    batch.apply(&registry, 1, Some(Error::Storage("broken".into())));
+    batch.apply(&registry, 1, Some(Error::Storage("broken".into())), &Status::default());
     let (key, one) = made(2);
     assert_eq!(registry.rows().collect::<Vec<_>>(), [Row::Subscription(key, one)]);
 }

@@ -23,6 +23,7 @@ use tokio::runtime::Runtime;
 use tokio::task::{Id, JoinSet};
 use tokio::time::MissedTickBehavior;
 
+use super::figures::Figures;
 use super::{Inbox, TICK_MS};
 use crate::commit::Commit;
 use crate::error::{Error, Result};
@@ -48,7 +49,13 @@ impl Checks {
     ///
     /// # Errors
     /// [`Error::Setup`] when there can be no thread or no runtime.
-    pub fn start(commit: Commit, clock: AwakeClock, inbox: Inbox, params: SharedParams) -> Result<Self> {
+    pub fn start(
+        commit: Commit,
+        clock: AwakeClock,
+        inbox: Inbox,
+        params: SharedParams,
+        figures: Arc<Figures>,
+    ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(LOOKUP_THREADS)
@@ -63,9 +70,10 @@ impl Checks {
             clock,
             inbox,
             params,
+            figures,
             waiting: VecDeque::new(),
             running: JoinSet::new(),
-            numbers: HashMap::new(),
+            given_out: HashMap::new(),
         };
         let stopping = stop.clone();
         let thread = std::thread::Builder::new().name("checks".into()).spawn(move || run(runtime, checker, &stopping));
@@ -97,8 +105,9 @@ struct Checker {
     /// Due, but [`IN_FLIGHT`] are under way. At most one entry an instance.
     waiting: VecDeque<Job>,
     running: JoinSet<Finding>,
-    /// Of the jobs that are under way.
-    numbers: HashMap<Id, u64>,
+    figures: Arc<Figures>,
+    /// Numbers and kinds of the jobs that are under way.
+    given_out: HashMap<Id, (u64, Kind)>,
 }
 
 impl Checker {
@@ -132,14 +141,15 @@ impl Checker {
         while self.running.len() < IN_FLIGHT
             && let Some(job) = self.waiting.pop_front()
         {
-            let number = job.number;
+            let given = (job.number, job.kind);
             let task = self.running.spawn(async move { check(&job).await });
-            self.numbers.insert(task.id(), number);
+            self.given_out.insert(task.id(), given);
         }
     }
 
     fn finish(&mut self, id: Id, finding: Finding) {
-        let Some(number) = self.numbers.remove(&id) else { return };
+        let Some((number, kind)) = self.given_out.remove(&id) else { return };
+        self.figures.count_check(kind);
         let Some(command) = self.schedule.finish(number, finding, &self.params.get()) else { return };
         // A full queue is no loss: the checks after this one find the same.
         if self.commit.post(command).is_err() {

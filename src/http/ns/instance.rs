@@ -206,7 +206,10 @@ pub fn beat_of<'c>(call: &'c Call<'_>, service: impl FnOnce(&'c Call<'_>) -> Res
     let Some(slot) = slot else {
         return match &full {
             Some(beat) => register_by_beat(call, &named, cluster, beat),
-            None => Step::json(beats::unknown_answer(usual_interval_ms(call))),
+            None => {
+                call.app.traffic.note_unknown_beat();
+                Step::json(beats::unknown_answer(usual_interval_ms(call)))
+            }
         };
     };
     let (interval_ms, heals) = slot.with(|known| (known.beat_interval_ms(), !known.healthy && !known.marked));

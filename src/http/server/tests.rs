@@ -199,7 +199,7 @@ async fn keep_alive_and_pipelining() {
     stream.write_all(b"GET /4 HTTP/1.1\r\n\r\n").await.unwrap();
     stream.shutdown().await.unwrap();
     assert!(to_end(&mut stream).await.ends_with("GET /4 "));
-    assert_eq!(running.server.stats(), Stats { open: 0, accepted: 1, reaped: 0, refused: 0 });
+    assert_eq!(running.server.stats(), Stats { open: 0, in_flight: 0, accepted: 1, reaped: 0, refused: 0 });
 }
 
 /// Sends `parts` with 60 ms between them, then waits for the server to close; returns how long it stayed open.
@@ -271,7 +271,7 @@ async fn an_answered_client_has_the_idle_time() {
         until(&mut stream, " /a ").await;
         sleep(Duration::from_millis(500)).await;
     }
-    assert_eq!(running.server.stats(), Stats { open: 1, accepted: 1, reaped: 0, refused: 0 });
+    assert_eq!(running.server.stats(), Stats { open: 1, in_flight: 0, accepted: 1, reaped: 0, refused: 0 });
 }
 
 #[tokio::test]

@@ -25,10 +25,10 @@ fn after_a_failed_write_or_sync_nothing_is_stored_until_the_rebuild() {
         ));
         assert_eq!(store.append(&[instance("a", 2, 1.0)]).unwrap_err(), refused);
         set(&store, fault, false);
-        let syncs = count(&store.stats().syncs);
+        let syncs = store.stats().syncs.spread().count();
         assert_eq!(store.append(&[instance("a", 3, 1.0)]).unwrap_err(), refused, "it does not try again");
         store.tick(NOW_MS + 5000).unwrap();
-        assert_eq!((count(&store.stats().syncs), count(&store.stats().failures)), (syncs, 1));
+        assert_eq!((store.stats().syncs.spread().count(), count(&store.stats().failures)), (syncs, 1));
         assert_eq!(store.failure(), Some(format!("{name} failed as asked").as_str()));
 
         let left = image(dir.path());

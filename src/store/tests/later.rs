@@ -16,12 +16,13 @@ fn they_cost_no_sync_and_survive_a_kill_after_the_next_tick() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open_with(options(dir.path(), durability)).unwrap().store;
         store.append(&[instance("a", 1, 1.0)]).unwrap();
-        let syncs = count(&store.stats().syncs);
+        let syncs = store.stats().syncs.spread().count();
         let rows: Vec<Row> = (1..=1500).map(subscriber).collect();
         rows.chunks(300).for_each(|rows| store.append_later(rows).unwrap());
         store.append_later(&[subscriber(7).removal()]).unwrap();
         store.tick(NOW_MS + 100).unwrap();
-        assert_eq!((count(&store.stats().syncs), count(&store.stats().batches)), (syncs, 7), "{durability}");
+        let stats = store.stats();
+        assert_eq!((stats.syncs.spread().count(), stats.batches.spread().count()), (syncs, 7), "{durability}");
         let left = image(dir.path());
         let again = open(left.path());
         let mut expected = content_of(&[rows, vec![instance("a", 1, 1.0)]].concat());

@@ -74,6 +74,9 @@ const STATED: &[(&str, &str, Access)] = &[
     // Configuration: nothing to read, but answers that wait take room.
     ("GET POST", "/v1/cs/configs", LOGGED_IN),
     ("POST", "/v1/cs/configs/listener", LOGGED_IN),
+    // Not in the reference when closed, which is how it is shipped; open to all there when opened.
+    ("GET", "/actuator/info", LOGGED_IN),
+    ("GET", "/actuator/prometheus", LOGGED_IN),
     // Links alone.
     ("GET", "/", OPEN),
     ("GET", "/actuator", OPEN),

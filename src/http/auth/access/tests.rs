@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::cluster::members::Members;
 use crate::commit;
+use crate::http::actuator::Actuator;
 use crate::http::auth::{Auth, Options};
 use crate::http::call::{App, Caller};
 use crate::http::params::Params;
@@ -47,6 +48,8 @@ impl World {
             max_body_bytes: 1 << 20,
             auth: Auth::new(auth).unwrap(),
             restore_report: Default::default(),
+            traffic: Arc::new(crate::http::router::traffic()),
+            actuator: Actuator { info: false, prometheus: false, collect: Arc::new(|| Ok(String::new())) },
         };
         Self { app: Arc::new(app), _dir: dir }
     }
