@@ -83,6 +83,7 @@ pub fn run(config: Config) -> Result<()> {
         process: watch,
         settings: figures::Settings::of(&config),
         pushes_today: Default::default(),
+        making: Default::default(),
     });
     let collected = figures.clone();
     let collect: Collect = Arc::new(move || collected.page());

@@ -1,6 +1,7 @@
 //! The HTTP side: connections and their limits (`server`, `conn`, `body`), from a request to parameters (`path`,
-//! `params`), who may do what (`auth`), the table of the API (`router`), its handlers (`ns/`, `console`; file path = URL path), and the one
-//! place that picks a status (`reply`).
+//! `params`), who may do what (`auth`), the table of the API (`router`), its handlers (`ns/`, `console`,
+//! `actuator`; file path = URL path), requests by route and status (`traffic`), and the one place that picks a status
+//! (`reply`).
 
 pub mod actuator;
 pub mod auth;

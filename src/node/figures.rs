@@ -7,6 +7,8 @@ mod own;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use parking_lot::Mutex;
+
 use crate::commit::Commit;
 use crate::config::Config;
 use crate::error::Result;
@@ -35,6 +37,8 @@ pub(super) struct Figures {
     pub(super) process: Watch,
     pub(super) settings: Settings,
     pub(super) pushes_today: PushesToday,
+    /// Held while a page is made: whoever asks often gets no more than one processor to himself.
+    pub(super) making: Mutex<()>,
 }
 
 /// What was configured, as far as it is shown.
@@ -91,6 +95,7 @@ fn census(registry: &Registry) -> Census {
 impl Figures {
     /// The page as text.
     pub(super) fn page(&self) -> Result<String> {
+        let _one_at_a_time = self.making.lock();
         let mut page = Page::default();
         nacos::show(self, &mut page);
         self.traffic.show(&mut page, self.clock.now_ms());

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::client::{Answer, Client};
+use crate::metrics::{OPENED, Page};
 use crate::population::{Place, Shape, beat, is_beat_ok, list_target, listed, place, register, shape, skip};
 use crate::server::Server;
 
@@ -135,7 +136,7 @@ fn a_full_disk_refuses_writes_until_there_is_space() {
         Err(why) => return skip("the test of the full disk", &why),
     };
     let data = small.path().join("data");
-    let mut server = Server::start(&["--data-dir", data.to_str().expect("a plain path")]);
+    let mut server = Server::configured(&["--data-dir", data.to_str().expect("a plain path")], OPENED);
     let mut client = server.client();
     let mut writer = Writer::default();
     for _ in 0..BEFORE {
@@ -159,8 +160,13 @@ fn a_full_disk_refuses_writes_until_there_is_space() {
             assert_eq!(writer.write(&mut client).status, 500, "turn {turn}: a write while the disk is full");
             thread::sleep(Duration::from_millis(50));
         }
+        let page = Page::of(&server);
+        assert_eq!(page.get("nacre_store_healthy"), 0.0);
+        assert!(page.get("nacos_exception_total{module=\"naming\",name=\"disk\"}") >= f64::from(turn));
+        assert!(page.get("nacre_commit_commands_total{kind=\"register\",result=\"unstored\"}") > 0.0);
         small.empty();
         write_until_accepted(&mut writer, &mut client);
+        assert_eq!(Page::of(&server).get("nacre_store_healthy"), 1.0);
         assert_eq!(readiness(&mut client).status, 200);
         writer.check(&server, "with space again");
     }

@@ -14,15 +14,21 @@ use crate::client::{Client, form};
 use crate::server::{Server, free_port};
 
 const PAGE: &str = "/nacos/actuator/prometheus";
-const OPENED: &str = "management.endpoints.web.exposure.include=health,prometheus\n";
+/// Lines of the configuration that open the page.
+pub(crate) const OPENED: &str = "management.endpoints.web.exposure.include=health,prometheus\n";
 
 /// One page: every figure by name and labels, such as `a_count{b="c"}`.
-struct Page {
+pub(crate) struct Page {
     figures: BTreeMap<String, f64>,
     kinds: BTreeMap<String, PrometheusType>,
 }
 
 impl Page {
+    /// That of a server with [`OPENED`].
+    pub(crate) fn of(server: &Server) -> Self {
+        Self::read(&mut server.client(), PAGE)
+    }
+
     fn read(client: &mut Client, path: &str) -> Self {
         let answer = client.get(path).expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -63,7 +69,7 @@ impl Page {
         Self { figures, kinds }
     }
 
-    fn get(&self, name: &str) -> f64 {
+    pub(crate) fn get(&self, name: &str) -> f64 {
         let found = self.figures.get(name).copied();
         found.unwrap_or_else(|| panic!("no {name} in {:#?}", self.figures.keys().collect::<Vec<_>>()))
     }
@@ -229,16 +235,19 @@ fn what_clients_ask_for_adds_no_names() {
     let unmatched = |page: &Page| page.requests("GET", "CLIENT_ERROR", 404, "/**");
     assert_eq!(unmatched(&after) - unmatched(&before), 50.0);
     assert_eq!(after.requests("OTHER", "CLIENT_ERROR", 404, "/**"), 51.0);
-    // An operator's limit ends requests with any status that he likes; its labels are those of the class.
-    for status in ["418", "419", "299"] {
-        let limits = format!("{{\"/nacos/v1/ns/service/names\":{status}}}");
-        let set = [("entry", "limitedUrlMap"), ("value", &limits), ("debug", "true")];
-        if send(&mut client, "PUT", "operator/switches", &set) == 200 {
-            send(&mut client, "GET", "service/names", &[]);
-        }
+    // An operator's limit ends requests with any status that he likes; its label is the class.
+    for status in [418, 419, 299] {
+        let limit = format!("/nacos/v1/ns/service/names:{status}");
+        let set = [("entry", "limitedUrlMap"), ("value", limit.as_str()), ("debug", "true")];
+        assert_eq!(send(&mut client, "PUT", "operator/switches", &set), 200);
+        assert_eq!(send(&mut client, "GET", "service/names", &[]), status);
     }
     let last = Page::read(&mut client, PAGE);
-    assert!(last.names().len() <= after.names().len() + 3 * 4, "{:?}", last.names().difference(&after.names()));
+    let count = |outcome, class| {
+        let labels = format!("method=\"GET\",outcome=\"{outcome}\",status=\"{class}\",uri=\"/v1/ns/service/names\"");
+        last.get(&format!("http_server_requests_seconds_count{{exception=\"None\",{labels}}}"))
+    };
+    assert_eq!((count("CLIENT_ERROR", "4xx"), count("SUCCESS", "2xx")), (2.0, 1.0));
 }
 
 #[test]
