@@ -8,7 +8,6 @@ mod listener;
 mod restore;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use figures::Figures;
 use socket2::Socket;
@@ -34,8 +33,6 @@ use crate::telemetry::process::Watch;
 
 /// Connections to the listener for metrics.
 const METRICS_CONNECTIONS: usize = 32;
-/// How often it is looked whether a day has begun.
-const DAY_LOOK: Duration = Duration::from_secs(15);
 /// Requests in flight have this long to end when the server stops.
 const DRAIN_MS: u64 = 5_000;
 
@@ -82,11 +79,9 @@ pub fn run(config: Config) -> Result<()> {
         clock: clock.clone(),
         process: watch,
         settings: figures::Settings::of(&config),
-        pushes_today: Default::default(),
         making: Default::default(),
     });
-    let collected = figures.clone();
-    let collect: Collect = Arc::new(move || collected.page());
+    let collect: Collect = Arc::new(move || figures.page());
     let app = App {
         registry,
         commit: commit.clone(),
@@ -103,7 +98,7 @@ pub fn run(config: Config) -> Result<()> {
         traffic,
         actuator: Actuator { info: config.metrics.info, prometheus: config.metrics.prometheus, collect },
     };
-    let served = serve(&config, (socket, metrics_socket), server, app, figures);
+    let served = serve(&config, (socket, metrics_socket), server, app);
     health.stop();
     sender.stop();
     commit.stop();
@@ -113,13 +108,7 @@ pub fn run(config: Config) -> Result<()> {
     Ok(())
 }
 
-fn serve(
-    config: &Config,
-    (socket, metrics_socket): (Socket, Option<Socket>),
-    server: Server,
-    app: App,
-    figures: Arc<Figures>,
-) -> Result<()> {
+fn serve(config: &Config, (socket, metrics_socket): (Socket, Option<Socket>), server: Server, app: App) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build();
     let runtime = runtime.map_err(|e| Error::Setup(format!("no runtime: {e}")))?;
     let served = runtime.block_on(async move {
@@ -131,7 +120,6 @@ fn serve(
             let alone = Alone { context: app.context.clone(), collect: app.actuator.collect.clone() };
             tokio::spawn(serve_metrics(listener, alone));
         }
-        tokio::spawn(keep_days(figures));
         let router = Arc::new(Router::new(Arc::new(app)));
         let answer = move |request, conn: Arc<Conn>| {
             let router = router.clone();
@@ -158,15 +146,6 @@ async fn serve_metrics(listener: TcpListener, alone: Alone) {
     };
     let limits = Limits { max_connections: METRICS_CONNECTIONS, ..Limits::default() };
     Server::new(limits).run(listener, answer, std::future::pending()).await;
-}
-
-/// Lets counters of a day begin at midnight.
-async fn keep_days(figures: Arc<Figures>) {
-    let mut ticks = tokio::time::interval(DAY_LOOK);
-    loop {
-        ticks.tick().await;
-        figures.look_at_the_day();
-    }
 }
 
 fn announce(listener: &TcpListener, app: &App) {

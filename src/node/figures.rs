@@ -19,7 +19,6 @@ use crate::model::clock::AwakeClock;
 use crate::push::Push;
 use crate::registry::Registry;
 use crate::store::{RestoreReport, StoreStats};
-use crate::telemetry::daily::Daily;
 use crate::telemetry::page::Page;
 use crate::telemetry::process::Watch;
 
@@ -36,7 +35,6 @@ pub(super) struct Figures {
     pub(super) clock: AwakeClock,
     pub(super) process: Watch,
     pub(super) settings: Settings,
-    pub(super) pushes_today: PushesToday,
     /// Held while a page is made: whoever asks often gets no more than one processor to himself.
     pub(super) making: Mutex<()>,
 }
@@ -61,13 +59,6 @@ impl Settings {
             max_connections: config.http.max_connections,
         }
     }
-}
-
-/// Pushes since midnight.
-#[derive(Default)]
-pub(super) struct PushesToday {
-    total: Daily,
-    failed: Daily,
 }
 
 /// Instances by kind and health.
@@ -103,22 +94,11 @@ impl Figures {
         page.text()
     }
 
-    /// To be called every few seconds, so that what is counted by the day begins anew though nobody asks.
-    pub(super) fn look_at_the_day(&self) {
-        self.pushes_today();
-    }
-
-    /// Pushes since midnight, and those of them that failed.
-    fn pushes_today(&self) -> (u64, u64) {
-        let counters = self.push.counters();
-        let today = &self.pushes_today;
-        (today.total.since_midnight(counters.total), today.failed.since_midnight(counters.given_up))
-    }
-
     /// Longest and average time in ms from a push to its acknowledgement in the last period of 15 s; -1 when there was
     /// none.
     fn push_costs_ms(&self) -> (f64, f64) {
-        (-1.0, -1.0)
+        let costs = self.push.costs();
+        (costs.max_ms.map_or(-1.0, |ms| ms as f64), costs.avg_ms.unwrap_or(-1.0))
     }
 }
 

@@ -26,7 +26,7 @@ fn monitor(figures: &Figures, page: &mut Page) {
     let (services, instances) = (registry.service_count() as f64, registry.instance_count() as f64);
     let checks = |kind| figures.health.checks_today(kind) as f64;
     let (max_cost_ms, avg_cost_ms) = figures.push_costs_ms();
-    let (pushes, failed) = figures.pushes_today();
+    let pushes = figures.push.counters();
     let naming = [
         ("mysqlhealthCheck", checks(Kind::Mysql)),
         ("httpHealthCheck", checks(Kind::Http)),
@@ -37,8 +37,9 @@ fn monitor(figures: &Figures, page: &mut Page) {
         ("ipCount", instances),
         ("maxPushCost", max_cost_ms),
         ("avgPushCost", avg_cost_ms),
-        ("totalPush", pushes as f64),
-        ("failedPush", failed as f64),
+        ("totalPush", pushes.total as f64),
+        // As the reference counts: what is not acknowledged yet has failed so far (spec/push.md 5).
+        ("failedPush", (pushes.given_up + pushes.awaited) as f64),
         ("leaderStatus", 0.0),
     ];
     let mut monitor = page.gauge("nacos_monitor", "What Nacos counts; checks and pushes since midnight, costs in ms.");

@@ -93,7 +93,10 @@ fn push(figures: &Figures, page: &mut Page) {
     page.gauge("nacre_push_subscriptions", "Subscriptions.").count(&[], counters.subscriptions);
     page.counter("nacre_push_subscriptions_refused_total", "Queries that were refused one because of a limit.")
         .count(&[], counters.refused);
-    page.counter("nacre_push_total", "Pushes to single subscribers, retries not counted.").count(&[], counters.total);
+    page.gauge("nacre_push_services", "Services with subscriptions.")
+        .count(&[], figures.push.services_subscribed() as u64);
+    page.counter("nacre_push_total", "Pushes to single subscribers since midnight, retries not counted.")
+        .count(&[], counters.total);
     page.counter("nacre_push_failed_total", "Those of them that were given up.").count(&[], counters.given_up);
     page.gauge("nacre_push_awaited", "Those of them that may still be acknowledged.").count(&[], counters.awaited);
 }
