@@ -10,6 +10,7 @@
 //! out and who is subscribed); with back-off the whole registry is then written to a fresh store.
 
 mod batch;
+mod lines;
 mod resolve;
 mod status;
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod auth;
 mod flags;
 mod keys;
+mod log;
 mod members;
 mod metrics;
 mod properties;
@@ -23,6 +24,7 @@ pub use auth::{AuthSettings, Secret};
 pub use flags::Flags;
 use ipnet::IpNet;
 pub use keys::{ALL as KEYS, Key};
+pub use log::{LogFileSettings, LogSettings};
 pub use members::Member;
 pub use metrics::MetricsSettings;
 pub use sources::{Setting, Source};
@@ -149,17 +151,6 @@ pub struct NamingSettings {
     pub clean_period_ms: u64,
 }
 
-/// See [`Config::log`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
-    /// `nacre.log.level`.
-    pub level: LogLevel,
-    /// `RUST_LOG`: directives that replace the level; `None` when it isn't set or when a flag gives the level.
-    pub filter: Option<String>,
-    /// `nacre.log.format`.
-    pub format: LogFormat,
-}
-
 /// When a write is acknowledged. The store has its own type of the same names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -276,6 +267,7 @@ impl Config {
         let function_mode = sources.read(&keys::FUNCTION_MODE, function_mode)?;
         let (standalone, members) = membership(&mut sources, &home, |member| member.is_own(ip.as_deref(), bind, port))?;
         let auth = AuthSettings::read(&mut sources)?;
+        let log = LogSettings::read(&mut sources, &home)?;
         let mut config = Self {
             data_dir: data_dir(&mut sources, &home)?,
             home,
@@ -294,7 +286,7 @@ impl Config {
             push_allow_client_ip: sources.read(&keys::PUSH_ALLOW, value::networks)?,
             commit: CommitLimits::read(&mut sources)?,
             metrics: MetricsSettings::read(&mut sources, (bind, port))?,
-            log: LogSettings::read(&mut sources)?,
+            log,
             settings: Vec::new(),
             notes: Vec::new(),
         };
@@ -306,11 +298,6 @@ impl Config {
     /// `HOME/conf`.
     pub fn conf_dir(&self) -> PathBuf {
         self.home.join("conf")
-    }
-
-    /// `HOME/logs`.
-    pub fn logs_dir(&self) -> PathBuf {
-        self.home.join("logs")
     }
 }
 
@@ -368,19 +355,6 @@ impl CommitLimits {
         Ok(Self {
             queue_len: sources.read(&keys::QUEUE_LEN, |text| whole(text, 1, 1 << 20))?,
             batch_rows: sources.read(&keys::BATCH_ROWS, |text| whole(text, 1, 1 << 16))?,
-        })
-    }
-}
-
-impl LogSettings {
-    fn read(sources: &mut Sources) -> Result<Self> {
-        let formats = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
-        let level = sources.read(&keys::LOG_LEVEL, |text| value::one_of(text, LogLevel::WORDS))?;
-        let by_flag = matches!(sources.last_source(), Source::Flag(_));
-        Ok(Self {
-            level,
-            filter: sources.variable("RUST_LOG").filter(|_| !by_flag).map(str::to_owned),
-            format: sources.read(&keys::LOG_FORMAT, |text| value::one_of(text, formats))?,
         })
     }
 }

@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use nacre::config::{self, Config, Flags, LogFormat, NoteLevel, Source};
 use nacre::error::Result;
-use nacre::telemetry::{self, Style};
+use nacre::telemetry::{self, FileSettings, Keep, Logging, Style};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,8 +28,9 @@ Examples:
 Configuration, first wins: flags, environment, HOME/conf/application.properties, defaults.
 The file uses the names of Nacos; the one that is shipped lists every property with its default.
 
-Where things are: HOME/conf/application.properties and cluster.conf, HOME/data (the store; locked while in use).
-Logs go to standard error; RUST_LOG=info,nacre::store=debug changes what is logged.
+Where things are: HOME/conf/application.properties and cluster.conf, HOME/data (the store; locked while in use),
+HOME/logs (Nacos' log files, rolled and limited; a line a request in access_log). Logs go to standard error too;
+RUST_LOG=info,nacre::store=debug changes what is logged.
 
 Stop with SIGTERM or Ctrl-C: requests under way are finished and the store is closed.
 
@@ -61,27 +62,38 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let Command::Serve(flags) = cli.command.unwrap_or(Command::Serve(cli.flags));
-    let config = match configure(&flags) {
-        Ok(config) => config,
+    let (config, logging) = match configure(&flags) {
+        Ok(both) => both,
         Err(error) => return fail(MISCONFIGURED, error.message()),
     };
     if flags.check_config {
         return if show(&config).is_ok() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) };
     }
     log_notes(&config);
-    match nacre::node::run(config) {
+    let served = nacre::node::run(config);
+    // The last word is on standard error, behind what was logged.
+    drop(logging);
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, error.message()),
     }
 }
 
 /// Reads the configuration and starts logging as it says.
-fn configure(flags: &Flags) -> Result<Config> {
+fn configure(flags: &Flags) -> Result<(Config, Logging)> {
     let config = Config::load(flags, config::environment())?;
     let directives = config.log.filter.clone().unwrap_or_else(|| telemetry::directives(config.log.level.as_str()));
     let style = if config.log.format == LogFormat::Json { Style::Json } else { Style::text() };
-    telemetry::start(&directives, style)?;
-    Ok(config)
+    let files = config.log.files.as_ref().map(|files| {
+        let keep = |days, total_bytes| Keep { file_bytes: files.file_bytes, days, total_bytes };
+        FileSettings {
+            dir: files.dir.clone(),
+            keep: keep(files.days, files.total_bytes),
+            access: files.access.then(|| keep(files.access_days, files.access_total_bytes)),
+        }
+    });
+    let logging = telemetry::start(&directives, style, files.as_ref())?;
+    Ok((config, logging))
 }
 
 fn log_notes(config: &Config) {

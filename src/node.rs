@@ -29,6 +29,7 @@ use crate::model::member::Member;
 use crate::push::{Push, Sender};
 use crate::registry::Registry;
 use crate::store;
+use crate::telemetry::performance::{self, Numbers};
 use crate::telemetry::process::Watch;
 
 /// Connections to the listener for metrics.
@@ -120,6 +121,7 @@ fn serve(config: &Config, (socket, metrics_socket): (Socket, Option<Socket>), se
             let alone = Alone { context: app.context.clone(), collect: app.actuator.collect.clone() };
             tokio::spawn(serve_metrics(listener, alone));
         }
+        tokio::spawn(performance::run(numbers(app.registry.clone())));
         let router = Arc::new(Router::new(Arc::new(app)));
         let answer = move |request, conn: Arc<Conn>| {
             let router = router.clone();
@@ -155,13 +157,25 @@ fn announce(listener: &TcpListener, app: &App) {
         context = app.context,
         services = app.registry.service_count(),
         instances = app.registry.instance_count(),
-        "nacre started successfully in stand alone mode"
+        "Nacos started successfully in stand alone mode. use embedded storage"
     );
+    tracing::info!(target: "nacre::cluster", "[serverlist] updated to : [{}]", app.members.own().address());
     if app.auth.is_enabled() {
         return;
     }
     if !address.starts_with("127.") && !address.starts_with("[::1]") {
         tracing::warn!("there is no authentication: anybody who reaches this address can change the registry");
+    }
+}
+
+/// What the server holds and does, for its log. How long pushes take is not measured yet.
+fn numbers(registry: Arc<Registry>) -> impl Fn() -> Numbers {
+    let (max_push_ms, avg_push_ms) = (-1, -1);
+    move || Numbers {
+        services: registry.service_count(),
+        instances: registry.instance_count(),
+        max_push_ms,
+        avg_push_ms,
     }
 }
 

@@ -1,36 +1,62 @@
-//! Logging: `tracing` events to standard error, as text for people or as JSON for programs. And figures: how they are
-//! counted ([`histogram`], [`daily`]), what the system knows ([`host`], [`process`]), how they are shown ([`page`]).
+//! Logging: `tracing` events to standard error, as text for people or as JSON for programs, and to the log files of
+//! Nacos below `HOME/logs` (`spec/configuration.md` 7). And figures: how they are counted ([`histogram`], [`daily`]),
+//! what the system knows ([`host`], [`process`]), how they are shown ([`page`]).
 //!
-//! Text lines stay one line each whatever a client sends: control characters in messages and values are escaped.
+//! Text lines stay one line each whatever a client sends: control characters in messages and values are escaped. Nobody
+//! who logs waits for a disk or a terminal, and what is logged over and over is limited: the last line of a minute says
+//! how many more there were.
 
+pub mod access;
+mod category;
 pub mod daily;
+mod escape;
+mod files;
 pub mod histogram;
 pub mod host;
 pub mod levels;
+mod limit;
 pub mod page;
+pub mod performance;
 pub mod process;
+mod roll;
+#[cfg(test)]
+mod tests;
+mod writer;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
+use std::time::Instant;
 
-use tracing::Subscriber;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing::{Event, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::format::{Writer as Output, debug_fn};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::prelude::*;
-use tracing_subscriber::{EnvFilter, reload};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer, reload};
 
 use crate::error::{Error, Result};
+use escape::{DebugAsDisplay, Escaped};
 use levels::Levels;
+use limit::{LimitLayer, Limiter};
+pub use roll::Keep;
+pub use writer::FileSettings;
+use writer::{Lines, Queue, Writer};
+
+/// Lines that may wait for standard error; more are dropped. (In files they are still found.)
+const CONSOLE_LINES: usize = 10_000;
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// Time (UTC), level, target, message, `name=value`; with colours or without.
+    /// Time (UTC), level, target, message, `name=value`; with colours or without. In files: see [`FileSettings`].
     Text {
-        /// Whether to use ANSI colours.
+        /// Whether to use ANSI colours on standard error.
         colours: bool,
     },
-    /// One JSON object a line.
+    /// One JSON object a line, in files too (not in the access log).
     Json,
 }
 
@@ -41,14 +67,41 @@ impl Style {
     }
 }
 
-/// Starts logging to standard error for the whole process. `directives` are those of `RUST_LOG`, such as
-/// `info,nacre::store=debug`; see [`directives`]. Fails when they can't be understood and when called twice.
-pub fn start(directives: &str, style: Style) -> Result<()> {
-    let (subscriber, levels) = subscriber(directives, style, io::stderr)?;
+/// Logging, until it is dropped: then what waits is written, and no more after that.
+#[must_use]
+pub struct Logging {
+    writer: Option<Writer>,
+    console: Option<WorkerGuard>,
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.writer.take().into_iter().for_each(Writer::stop);
+        drop(self.console.take());
+    }
+}
+
+/// Starts logging to standard error, and to files if there are `files`, for the whole process. `directives` are those of
+/// `RUST_LOG`, such as `info,nacre::store=debug`; see [`directives`]. No file is made before its first line.
+///
+/// # Errors
+/// When the directives can't be understood, there can be no thread, and when called twice.
+pub fn start(directives: &str, style: Style, files: Option<&FileSettings>) -> Result<Logging> {
+    let start = Instant::now();
+    let clock = move || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let limiter = Arc::new(Limiter::new(Box::new(clock)));
+    let queue = writer::queue();
+    let builder = NonBlockingBuilder::default().buffered_lines_limit(CONSOLE_LINES).thread_name("console");
+    let (stderr, console) = builder.finish(io::stderr());
+    let (subscriber, levels) = subscriber(directives, style, stderr, files.map(|_| queue.clone()), &limiter)?;
     tracing::subscriber::set_global_default(subscriber)
         .map_err(|_| Error::Setup("logging is started already".to_owned()))?;
     levels.install();
-    Ok(())
+    if files.is_some_and(|files| files.access.is_some()) {
+        access::install(queue.clone());
+    }
+    let writer = Writer::start(queue, files, limiter)?;
+    Ok(Logging { writer: Some(writer), console: Some(console) })
 }
 
 /// Directives for one level (`off`, `error`, ... `trace`): ours from that level on, libraries from `warn` on at most.
@@ -60,10 +113,18 @@ pub fn directives(level: &str) -> String {
 }
 
 /// Takes log lines.
-type Logging = Box<dyn Subscriber + Send + Sync>;
+type Takes = Box<dyn Subscriber + Send + Sync>;
+/// One way that lines go.
+type Way<S> = Box<dyn Layer<S> + Send + Sync>;
 
-/// What [`start`] installs, writing to `writer`, and the levels that can be changed later.
-pub fn subscriber<W>(directives: &str, style: Style, writer: W) -> Result<(Logging, Levels)>
+/// What [`start`] installs, writing to `console` and into `files`, and the levels that can be changed later.
+fn subscriber<W>(
+    directives: &str,
+    style: Style,
+    console: W,
+    files: Option<Arc<Queue>>,
+    limiter: &Arc<Limiter>,
+) -> Result<(Takes, Levels)>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -71,159 +132,65 @@ where
         let (directives, fault) = (Escaped(&directives).to_string(), Escaped(&fault).to_string());
         Error::Setup(format!("RUST_LOG={directives}: must be such as info or info,nacre::store=debug ({fault})"))
     })?;
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let (filter, handle) = reload::Layer::new(filter);
-    let registry = tracing_subscriber::registry().with(filter);
-    let logging: Logging = match style {
-        Style::Json => Box::new(registry.with(layer.json().flatten_event(true))),
-        Style::Text { colours } => {
-            let fields = debug_fn(|out: &mut Writer<'_>, field, value| {
-                if field.name() != "message" {
-                    write!(out, "{}=", field.name())?;
-                }
-                write!(out, "{}", Escaped(&DebugAsDisplay(value)))
-            });
-            Box::new(registry.with(layer.with_ansi(colours).fmt_fields(fields.delimited(" "))))
-        }
-    };
-    Ok((logging, Levels::new(directives, handle)))
+    // Without files everything is for the console.
+    let both = files.is_none();
+    let console = layer(style, console)
+        .with_filter(filter_fn(move |metadata| both || !category::is_for_files(metadata.target())));
+    let files = files.map(|queue| file_layer(style, Lines(queue)));
+    let registry = tracing_subscriber::registry().with(filter).with(LimitLayer(limiter.clone()));
+    Ok((Box::new(registry.with(console).with(files)), Levels::new(directives, handle)))
 }
 
-/// A value whose display form is the debug form of another.
-struct DebugAsDisplay<'a>(&'a dyn fmt::Debug);
-
-impl fmt::Display for DebugAsDisplay<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.0, f)
+/// Lines as people and programs at a console want them.
+fn layer<S, W>(style: Style, writer: W) -> Way<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    match style {
+        Style::Json => layer.json().flatten_event(true).boxed(),
+        Style::Text { colours } => layer.with_ansi(colours).fmt_fields(fields()).boxed(),
     }
 }
 
-/// Shows a value with its control characters escaped, so that it can neither end a line nor steer a terminal.
-struct Escaped<'a, T: ?Sized>(&'a T);
-
-impl<T: fmt::Display + ?Sized> fmt::Display for Escaped<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Escaping(f), "{}", self.0)
+/// Lines as programs that read the files of Nacos want them; or JSON.
+fn file_layer<S>(style: Style, lines: Lines) -> Way<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    match style {
+        Style::Json => layer(style, lines),
+        Style::Text { .. } => {
+            tracing_subscriber::fmt::layer().with_writer(lines).event_format(FileFormat).fmt_fields(fields()).boxed()
+        }
     }
 }
 
-struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
-
-impl fmt::Write for Escaping<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive(char::is_control) {
-            match part.chars().next_back().filter(|c| c.is_control()) {
-                None => self.0.write_str(part)?,
-                Some(c) => {
-                    self.0.write_str(part.get(..part.len() - c.len_utf8()).unwrap_or_default())?;
-                    write!(self.0, "{}", c.escape_default())?;
-                }
-            }
+/// `message name=value`, escaped.
+fn fields() -> impl for<'w> FormatFields<'w> + 'static {
+    let field = debug_fn(|out: &mut Output<'_>, field: &tracing::field::Field, value: &dyn fmt::Debug| {
+        if field.name() != "message" {
+            write!(out, "{}=", field.name())?;
         }
-        Ok(())
-    }
+        write!(out, "{}", Escaped(&DebugAsDisplay(value)))
+    });
+    field.delimited(" ")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::{Arc, Mutex};
+/// `2021-03-04 05:06:07,890 LEVEL message`, in local time, and an empty line.
+struct FileFormat;
 
-    use tracing_subscriber::filter::LevelFilter;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn logged(directives: &str, style: Style, log: impl FnOnce()) -> String {
-        let lines = Lines::default();
-        let into = lines.clone();
-        let (subscriber, _levels) = subscriber(directives, style, move || into.clone()).unwrap();
-        tracing::subscriber::with_default(subscriber, log);
-        let bytes = lines.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
-    }
-
-    const TEXT: Style = Style::Text { colours: false };
-
-    #[test]
-    fn text_lines_stay_one_line_each() {
-        let bad = "a\nERROR forged\r\u{1b}[31m\u{85}é";
-        let lines = logged("info", TEXT, || tracing::warn!(service = %bad, count = 3, quoted = bad, "from {bad}"));
-        assert_eq!(lines.lines().count(), 1, "{lines}");
-        let shown = r"a\nERROR forged\r\u{1b}[31m\u{85}é";
-        assert!(lines.ends_with('\n') && !lines.contains('\u{1b}'), "{lines:?}");
-        assert!(lines.contains(&format!("from {shown} service={shown} count=3 quoted=\"")), "{lines}");
-        assert!(lines.contains(" WARN nacre::telemetry"), "{lines}");
-    }
-
-    #[test]
-    fn colours_only_when_wanted() {
-        let log = || tracing::info!("hello");
-        assert!(logged("info", Style::Text { colours: true }, log).contains('\u{1b}'));
-        assert!(!logged("info", TEXT, log).contains('\u{1b}'));
-    }
-
-    #[test]
-    fn json_lines_are_json() {
-        let lines = logged("info", Style::Json, || tracing::info!(rows = 2, name = "a\nb", "restored"));
-        let line: serde_json::Value = serde_json::from_str(&lines).unwrap();
-        assert_eq!((&line["message"], &line["rows"], &line["name"]), (&"restored".into(), &2.into(), &"a\nb".into()));
-        assert_eq!(line["level"], "INFO");
-    }
-
-    #[test]
-    fn the_level_counts_for_us_and_libraries_are_quieter() {
-        let log = || {
-            tracing::debug!("ours");
-            tracing::info!(target: "sled", "theirs");
-            tracing::error!(target: "sled", "serious");
-        };
-        let lines = logged(&directives("debug"), TEXT, log);
-        assert!(lines.contains("ours") && lines.contains("serious") && !lines.contains("theirs"), "{lines}");
-        assert!(!logged(&directives("info"), TEXT, log).contains("ours"));
-        assert_eq!(logged(&directives("off"), TEXT, log), "");
-    }
-
-    #[test]
-    fn levels_change_while_logging_and_the_longest_target_counts() {
-        let lines = Lines::default();
-        let into = lines.clone();
-        let (subscriber, levels) = subscriber(&directives("info"), TEXT, move || into.clone()).unwrap();
-        let logged = || {
-            tracing::debug!(target: "nacre::push::udp", "pushed");
-            tracing::info!(target: "nacre::http", "served");
-            tracing::debug!(target: "nacre::http", "detail");
-            let bytes = std::mem::take(&mut *lines.0.lock().unwrap());
-            let text = String::from_utf8(bytes).unwrap();
-            ["pushed", "served", "detail"].map(|word| text.contains(word))
-        };
-        tracing::subscriber::with_default(subscriber, || {
-            assert_eq!(logged(), [false, true, false]);
-            levels.set(&["nacre::push"], LevelFilter::DEBUG).unwrap();
-            assert_eq!(logged(), [true, true, false]);
-            levels.set(&["nacre"], LevelFilter::OFF).unwrap();
-            assert_eq!(logged(), [true, false, false]);
-            levels.set(&["nacre"], LevelFilter::TRACE).unwrap();
-            levels.set(&["nacre::push"], LevelFilter::OFF).unwrap();
-            assert_eq!(logged(), [false, true, true]);
-        });
-    }
-
-    #[test]
-    fn bad_directives_are_one_line() {
-        let error = subscriber("info,nacre=\nloud", TEXT, io::sink).err().unwrap();
-        assert!(error.message().starts_with(r"RUST_LOG=info,nacre=\nloud: must be"), "{error}");
-        assert!(!error.message().contains('\n'), "{error}");
+impl<S, N> FormatEvent<S, N> for FileFormat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Output<'_>, event: &Event<'_>) -> fmt::Result {
+        let time = jiff::Zoned::now();
+        write!(out, "{} {} ", time.strftime("%Y-%m-%d %H:%M:%S,%3f"), event.metadata().level())?;
+        context.format_fields(out.by_ref(), event)?;
+        out.write_str("\n\n")
     }
 }

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hash};
 use std::mem::{Discriminant, discriminant};
 
 use super::Waiter;
+use super::lines::{self, Cause};
 use super::resolve::{Resolved, Step};
 use super::status::{self, Fate, Status};
 use crate::error::{Error, Result};
@@ -19,6 +20,9 @@ struct Entry {
     steps: std::ops::Range<usize>,
     kind: usize,
     observed: bool,
+    cause: Cause,
+    /// What to log when it is done, of changes that the registry tells nothing of.
+    account: Option<String>,
     outcome: Result<Outcome>,
     waiter: Option<Waiter>,
 }
@@ -144,8 +148,9 @@ impl Batch {
             Err(error) => Err(error),
         };
         let steps = start..self.rows.len();
-        let (kind, observed) = (status::kind(&command), command.is_observed());
-        self.entries.push(Entry { steps, kind, observed, outcome, waiter });
+        let (kind, observed, cause) = (status::kind(&command), command.is_observed(), Cause::from(&command));
+        let account = outcome.as_ref().ok().and_then(|_| lines::account(&command));
+        self.entries.push(Entry { steps, kind, observed, cause, account, outcome, waiter });
     }
 
     /// Number of commands.
@@ -177,7 +182,11 @@ impl Batch {
         let mut answers = Vec::with_capacity(self.entries.len());
         let mut rows = self.rows.into_iter().zip(self.renew);
         for service in &self.ensured {
+            let known = registry.service_count();
             registry.ensure_service(service);
+            if registry.service_count() > known {
+                lines::tell_new(service);
+            }
         }
         if let Some(switches) = self.overridden {
             registry.settings().override_switches(*switches);
@@ -187,8 +196,11 @@ impl Batch {
             let void = refused.as_ref().filter(|_| count > 0 && !entry.observed);
             for (row, renew) in rows.by_ref().take(count) {
                 if void.is_none() {
-                    changes.extend(registry.apply(row, now_ms, renew));
+                    changes.extend(apply(registry, row, now_ms, renew, entry.cause));
                 }
+            }
+            if let Some(text) = entry.account.as_deref().filter(|_| void.is_none()) {
+                lines::tell_account(text);
             }
             status.count_fate(entry.kind, entry.fate(void.is_some()));
             if let Some(waiter) = entry.waiter {
@@ -208,4 +220,17 @@ impl Batch {
         changes.extend(services.map(|service| Change::Told { service }));
         (changes, answers)
     }
+}
+
+/// Carries a row out and logs what came of it.
+fn apply(registry: &Registry, row: Row, now_ms: u64, renew: bool, cause: Cause) -> Option<Change> {
+    let known = registry.service_count();
+    let change = registry.apply(row, now_ms, renew)?;
+    if let Change::Put { service, .. } | Change::Settings { service } = &change
+        && registry.service_count() > known
+    {
+        lines::tell_new(service.key());
+    }
+    lines::tell(&change, cause);
+    Some(change)
 }

@@ -70,4 +70,12 @@ keys! {
     METRICS_BIND = "nacre.metrics.bind", "";
     LOG_LEVEL = "nacre.log.level", "info";
     LOG_FORMAT = "nacre.log.format", "text";
+    LOG_FILES = "nacre.log.files", "true";
+    LOG_DIR = "nacre.log.dir", "";
+    LOG_FILE_BYTES = "nacre.log.max-file-bytes", "16MB";
+    LOG_DAYS = "nacre.log.max-days", "7";
+    LOG_TOTAL_BYTES = "nacre.log.max-total-bytes", "64MB";
+    ACCESS_LOG = "server.tomcat.accesslog.enabled", "true";
+    ACCESS_DAYS = "server.tomcat.accesslog.max-days", "7";
+    ACCESS_TOTAL_BYTES = "nacre.log.access-max-total-bytes", "256MB";
 }

@@ -170,7 +170,17 @@ fn defaults_are_those_of_the_design() {
     };
     assert_eq!(config.naming, naming);
     assert_eq!(config.metrics, MetricsSettings { info: false, prometheus: false, bind: None });
-    assert_eq!(config.log, LogSettings { level: LogLevel::Info, filter: None, format: LogFormat::Text });
+    let files = LogFileSettings {
+        dir: config.home.join("logs"),
+        file_bytes: 16 << 20,
+        days: Some(7),
+        total_bytes: 64 << 20,
+        access: true,
+        access_days: Some(7),
+        access_total_bytes: 256 << 20,
+    };
+    let log = LogSettings { level: LogLevel::Info, filter: None, format: LogFormat::Text, files: Some(files) };
+    assert_eq!(config.log, log);
 }
 
 #[test]
@@ -207,6 +217,9 @@ fn every_bad_value_says_key_value_source_and_what_is_allowed() {
         ("nacre.metrics.bind=*:8848", "another port than that of clients (server.port)"),
         ("nacre.log.level=loud", "one of off, error, warn, info, debug, trace"),
         ("nacre.log.format=xml", "one of text, json"),
+        ("nacre.log.max-days=0", "a number of days from 1 to 3650, or -1 for ever"),
+        ("server.tomcat.accesslog.max-days=x", "a number of days from 1 to 3650, or -1 for ever"),
+        ("nacre.log.max-file-bytes=1", "a number of bytes from 4KB to 1024GB, such as 65536, 64KB or 1MB"),
     ];
     for (line, allowed) in cases {
         assert_eq!(refused(&format!("# first\n{line}")), format!("{line} (from FILE line 2): must be {allowed}"));
@@ -238,6 +251,15 @@ fn what_is_exposed_is_named_and_not_excluded() {
     assert_eq!(bind("*:9100"), Some((None, 9100)));
     assert_eq!(bind("localhost:0"), Some((Some("127.0.0.1".parse().unwrap()), 0)));
     assert_eq!(bind("127.0.0.2:8848"), Some((Some("127.0.0.2".parse().unwrap()), 8848)));
+}
+
+#[test]
+fn logs_go_where_they_are_told_or_nowhere() {
+    let home = home_with("nacre.log.dir=there\nserver.tomcat.accesslog.max-days=-1\n");
+    let files = Config::load(&flags(&home), []).unwrap().log.files.unwrap();
+    assert_eq!((files.dir, files.access_days), (home.path().join("there"), None));
+    assert_eq!(load("nacre.log.files=false\nnacre.log.dir=conf/application.properties").unwrap().log.files, None);
+    assert!(refused("nacre.log.dir=conf/application.properties").ends_with("must be a folder, but this is a file"));
 }
 
 #[test]
@@ -425,7 +447,8 @@ fn the_shipped_file_without_its_comment_marks_changes_nothing() {
     let (home, empty) = (home_with(&bare), load("").unwrap());
     let config = Config::load(&flags(&home), []).unwrap();
     assert_eq!(config.notes, []);
-    let same = Config { home: empty.home.clone(), data_dir: empty.data_dir.clone(), settings: vec![], ..config };
+    let (home, data_dir, log) = (empty.home.clone(), empty.data_dir.clone(), empty.log.clone());
+    let same = Config { home, data_dir, log, settings: vec![], ..config };
     assert_eq!(same, Config { settings: vec![], ..empty });
 }
 

@@ -106,6 +106,14 @@ impl Auth {
     /// # Errors
     /// The refusal to answer.
     pub async fn admit(&self, call: &Call<'_>, access: Access) -> Result<Caller, Reply> {
+        let admitted = self.examine(call, access).await;
+        if admitted.is_err() {
+            tracing::info!(peer = %call.peer, method = %call.method, path = call.path, "refused");
+        }
+        admitted
+    }
+
+    async fn examine(&self, call: &Call<'_>, access: Access) -> Result<Caller, Reply> {
         if !self.enabled {
             if access.changes_accounts() {
                 let message = "authentication is off: users, roles and permissions can only be changed while it is on";

@@ -4,6 +4,7 @@
 //! (`reply`).
 
 pub mod actuator;
+mod answered;
 pub mod auth;
 pub mod body;
 pub mod call;

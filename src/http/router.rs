@@ -26,7 +26,7 @@ use super::params::{BodyParams, Params};
 use super::path::{self, Path};
 use super::reply::Reply;
 use super::traffic::Traffic;
-use super::{actuator, core, cors, cs, gate, ui};
+use super::{actuator, answered, core, cors, cs, gate, ui};
 use crate::error::{Error, Result};
 use crate::model::command::Outcome;
 use crate::model::settings::Switches;
@@ -230,6 +230,7 @@ impl Router {
         let mut response = reply.into_response(&head.method, &head.headers);
         cors::permit(&self.app.allow_origins, &head.method, &head.headers, &mut response);
         self.app.traffic.note(number, response.status().as_u16(), began.elapsed());
+        answered::note(&head, conn, began, &response);
         response
     }
 

@@ -188,7 +188,7 @@ impl Work {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return self.receive(),
                     // Like a lost datagram: it is retried, then given up.
                     Err(error) => tracing::debug!(%to, number, %error, "a push could not be sent"),
-                    Ok(()) => {}
+                    Ok(()) => tracing::debug!(%to, number, bytes = bytes.len(), "pushed"),
                 }
                 self.queue.pop_front();
             }
@@ -203,6 +203,7 @@ impl Work {
                 Ok((length, from)) => {
                     let number = self.buffer.get(..length).and_then(shape::acknowledged);
                     if let Some(number) = number {
+                        tracing::debug!(%from, number, "a push was acknowledged");
                         let (now_ms, at_ms) = (self.push.now_ms(), self.elapsed_ms());
                         let mut state = self.push.state();
                         state.renew(from, number, now_ms);

@@ -13,17 +13,17 @@ use crate::error::{Error, Result};
 /// Logger names below `ns/operator/log` and the modules that log what those do.
 const NAMING: &[(&str, &[&str])] = &[
     ("naming-push", &["nacre::push"]),
-    ("naming-rt", &["nacre::registry", "nacre::commit"]),
-    ("naming-server", &["nacre::http", "nacre::node"]),
-    ("naming-event", &["nacre::health"]),
-    ("naming-raft", &["nacre::consensus", "nacre::store"]),
+    ("naming-rt", &["nacre::rt"]),
+    ("naming-server", &["nacre::http", "nacre::node", "nacre::service", "nacre::refused"]),
+    ("naming-event", &["nacre::health", "nacre::event"]),
+    ("naming-raft", &["nacre::consensus", "nacre::store", "nacre::commit"]),
     ("naming-distro", &["nacre::cluster"]),
-    ("naming-performance", &["nacre::telemetry"]),
+    ("naming-performance", &["nacre::performance"]),
 ];
 
 /// Logger names below `core/ops/log`.
 const CORE: &[(&str, &[&str])] = &[
-    ("core-auth", &["nacre::http::auth"]),
+    ("core-auth", &["nacre::http::auth", "nacre::account"]),
     ("core", &["nacre"]),
     ("core-raft", &["nacre::consensus"]),
     ("core-distro", &["nacre::cluster::distro"]),

@@ -21,6 +21,7 @@ mod disk_full;
 mod fuzz;
 mod kill;
 mod limits;
+mod logs;
 mod members;
 mod metrics;
 mod paused;

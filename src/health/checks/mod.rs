@@ -150,6 +150,7 @@ impl Checker {
     fn finish(&mut self, id: Id, finding: Finding) {
         let Some((number, kind)) = self.given_out.remove(&id) else { return };
         self.figures.count_check(kind);
+        tracing::debug!(target: "nacre::rt", number, ?finding, "a check has ended");
         let Some(command) = self.schedule.finish(number, finding, &self.params.get()) else { return };
         // A full queue is no loss: the checks after this one find the same.
         if self.commit.post(command).is_err() {

@@ -45,8 +45,14 @@ pub fn login(call: &Call<'_>) -> Result<Step> {
 fn answer(app: &App, user: &str, verdict: Verdict) -> Result<Step> {
     match verdict {
         Verdict::Right => Ok(Step::Answer(logged_in(app, user)?)),
-        Verdict::Wrong => Err(Error::Denied(UNKNOWN_USER.into())),
-        Verdict::Wait(wait_s) => Ok(Step::Answer(Reply::locked_out(wait_s))),
+        Verdict::Wrong => {
+            tracing::info!(user, "a login with a wrong password, or of nobody");
+            Err(Error::Denied(UNKNOWN_USER.into()))
+        }
+        Verdict::Wait(wait_s) => {
+            tracing::info!(user, wait_s, "a login is locked out");
+            Ok(Step::Answer(Reply::locked_out(wait_s)))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{PROPERTIES, Site, json, refusal};
+use crate::logs::log_files;
 use crate::server::Server;
 
 const LIST: &str = "/v1/ns/instance/list?serviceName=s";
@@ -258,7 +259,7 @@ fn a_password_that_everybody_knows_is_warned_of_at_every_start_until_it_is_chang
 
 #[test]
 fn issue_4449_no_log_shows_a_token_a_password_or_an_identity() {
-    let site = Site::start_with(PROPERTIES, &["--log-level", "trace"]);
+    let mut site = Site::start_with(PROPERTIES, &["--log-level", "trace"]);
     let token = site.user("u", "Sesame-1", &[("*", "rw")]);
     site.admin("PUT", "/v1/auth/users?username=u&newPassword=Sesame-2");
     site.login("u", "Sesame-wrong");
@@ -266,12 +267,17 @@ fn issue_4449_no_log_shows_a_token_a_password_or_an_identity() {
     site.send("GET", &format!("{LIST}&username=u&password=Sesame-2"), &[]);
     site.send("GET", LIST, &[("conformance-identity", "conformance-value")]);
     site.by("Sesame.Sesame.Sesame", "GET", LIST);
-    let log = site.server.whole_log();
-    for secret in ["Sesame", &token, &site.admin, "conformance-value", "$2a$", "bmFjb3Mt"] {
-        assert!(!log.contains(secret), "{secret} is in the log");
-    }
     let users = site.admin("GET", USERS);
     assert!(users["pageItems"].as_array().expect("a list").iter().all(|user| user["password"] == ""), "{users}");
+    site.server.term();
+    let mut logs = log_files(&site.server);
+    assert!(["core-auth.log", "access_log."].iter().all(|log| logs.keys().any(|name| name.starts_with(log))));
+    logs.insert("standard error".to_owned(), site.server.whole_log());
+    for (name, log) in &logs {
+        for secret in ["Sesame", &token, &site.admin, "conformance-value", "$2a$", "bmFjb3Mt"] {
+            assert!(!log.contains(secret), "{secret} is in {name}");
+        }
+    }
 }
 
 #[test]

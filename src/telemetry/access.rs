@@ -1,0 +1,271 @@
+//! The access log: one line for each request, in the form that the reference's shipped file sets
+//! (`spec/configuration.md` 7), without the secrets that its query may hold.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::writer::{ACCESS, Queue};
+
+/// Parameters whose values are nobody's business, in any case.
+const SECRETS: &[&str] =
+    &["accesstoken", "access_token", "token", "password", "newpassword", "oldpassword", "passwd", "pwd", "secret"];
+/// Holds the password of a MYSQL check.
+const CHECKER: &str = "healthchecker";
+/// What a secret is shown as.
+const HIDDEN: &[u8] = b"***";
+/// Most that is shown of a target and of a header, in bytes.
+const MAX_TARGET_BYTES: usize = 2 << 10;
+const MAX_HEADER_BYTES: usize = 256;
+
+/// Takes the lines, once logging has started with an access log.
+static LOG: OnceLock<Arc<Queue>> = OnceLock::new();
+
+/// Makes this the access log of the process.
+pub(super) fn install(queue: Arc<Queue>) {
+    // Only the first start of logging succeeds, and this comes after it.
+    let _ = LOG.set(queue);
+}
+
+/// A request that was answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Who asked.
+    pub peer: IpAddr,
+    /// Such as `GET`.
+    pub method: &'a str,
+    /// Path and query as they were sent.
+    pub target: &'a str,
+    /// Such as `HTTP/1.1`.
+    pub version: &'a str,
+    /// The header `User-Agent`.
+    pub agent: Option<&'a [u8]>,
+    /// The header `Request-Source`.
+    pub source: Option<&'a [u8]>,
+    /// Of the answer.
+    pub status: u16,
+    /// Of the answer, without its head.
+    pub bytes: u64,
+}
+
+/// Whether anybody wants [`log`].
+pub fn is_on() -> bool {
+    LOG.get().is_some()
+}
+
+/// Writes the line of a request that was begun at `begun`. Never waits for the disk.
+pub fn log(request: &Request<'_>, begun: Instant) {
+    thread_local! {
+        static LINE: RefCell<(Vec<u8>, Stamp)> = RefCell::default();
+    }
+    let Some(queue) = LOG.get() else { return };
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    LINE.with_borrow_mut(|(line, stamp)| {
+        line.clear();
+        write(request, stamp.now(), ms, line);
+        queue.push(ACCESS, line);
+    });
+}
+
+/// The target of a request as it may be seen in a log: secrets hidden, long ones cut.
+pub fn shown(path_and_query: &str) -> String {
+    let mut line = Vec::new();
+    target(path_and_query, &mut line);
+    String::from_utf8_lossy(&line).into_owned()
+}
+
+/// The time as text, made once a second.
+#[derive(Default)]
+struct Stamp {
+    second: u64,
+    text: String,
+}
+
+impl Stamp {
+    fn now(&mut self) -> &str {
+        let second = SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or_default();
+        if self.second != second || self.text.is_empty() {
+            let time = Timestamp::from_second(i64::try_from(second).unwrap_or(0)).unwrap_or_default();
+            self.text = time.to_zoned(TimeZone::system()).strftime("%d/%b/%Y:%H:%M:%S %z").to_string();
+            self.second = second;
+        }
+        &self.text
+    }
+}
+
+/// Appends the line. Writing to memory does not fail.
+fn write(request: &Request<'_>, time: &str, ms: u64, line: &mut Vec<u8>) {
+    let _ = write!(line, "{} - - [{time}] \"", request.peer.to_canonical());
+    line.extend_from_slice(request.method.as_bytes());
+    line.push(b' ');
+    target(request.target, line);
+    line.push(b' ');
+    line.extend_from_slice(request.version.as_bytes());
+    let _ = write!(line, "\" {} ", request.status);
+    match request.bytes {
+        0 => line.push(b'-'),
+        bytes => _ = write!(line, "{bytes}"),
+    }
+    let _ = write!(line, " {ms} ");
+    header(request.agent, line);
+    line.push(b' ');
+    header(request.source, line);
+    line.push(b'\n');
+}
+
+fn header(value: Option<&[u8]>, line: &mut Vec<u8>) {
+    match value {
+        None | Some([]) => line.push(b'-'),
+        Some(value) => escape(value, MAX_HEADER_BYTES, line),
+    }
+}
+
+/// The target of a request with its secrets hidden.
+fn target(target: &str, line: &mut Vec<u8>) {
+    let start = line.len();
+    let Some((path, query)) = target.split_once('?') else {
+        return escape(target.as_bytes(), MAX_TARGET_BYTES, line);
+    };
+    escape(path.as_bytes(), MAX_TARGET_BYTES, line);
+    let mut between = b'?';
+    for part in query.split('&') {
+        line.push(between);
+        between = b'&';
+        let room = MAX_TARGET_BYTES.saturating_sub(line.len() - start);
+        if room == 0 {
+            return line.extend_from_slice(b"...");
+        }
+        match part.split_once('=') {
+            Some((name, value)) if !value.is_empty() && is_secret(name, value) => {
+                escape(name.as_bytes(), room, line);
+                line.push(b'=');
+                line.extend_from_slice(HIDDEN);
+            }
+            _ => escape(part.as_bytes(), room, line),
+        }
+    }
+}
+
+fn is_secret(name: &str, value: &str) -> bool {
+    let name = decoded(name);
+    let is = |known: &&str| known.eq_ignore_ascii_case(name.trim());
+    SECRETS.iter().any(|known| is(&known))
+        || (is(&CHECKER) && decoded(value).to_ascii_lowercase().contains("pwd"))
+        // An escape within the name of the member.
+        || (is(&CHECKER) && decoded(value).contains('\\'))
+}
+
+/// What a server reads in a name or value: `%41` as `A`, `+` as a blank.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return text.into();
+    }
+    let hex = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let (bytes, mut read, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        let pair = hex(bytes.get(at + 1)).zip(hex(bytes.get(at + 2))).filter(|_| *byte == b'%');
+        at += if pair.is_some() { 3 } else { 1 };
+        read.push(match pair {
+            Some((high, low)) => (high << 4 | low) as u8,
+            None if *byte == b'+' => b' ',
+            None => *byte,
+        });
+    }
+    String::from_utf8_lossy(&read).into_owned().into()
+}
+
+/// Appends at most `room` bytes of `text`, with everything escaped that could end a line or a quoted part, or steer a
+/// terminal.
+fn escape(text: &[u8], room: usize, line: &mut Vec<u8>) {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    let shown = text.get(..room).unwrap_or(text);
+    if shown.iter().all(plain) {
+        line.extend_from_slice(shown);
+    } else {
+        for byte in shown {
+            match byte {
+                b'"' | b'\\' => line.extend_from_slice(&[b'\\', *byte]),
+                byte if plain(byte) => line.push(*byte),
+                byte => _ = write!(line, "\\x{byte:02x}"),
+            }
+        }
+    }
+    if shown.len() < text.len() {
+        line.extend_from_slice(b"...");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: Request<'_> = Request {
+        peer: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        method: "GET",
+        target: "/nacos/v1/core/cluster/simple/nodes",
+        version: "HTTP/1.1",
+        agent: Some(b"curl/7.88.1"),
+        source: None,
+        status: 200,
+        bytes: 65,
+    };
+
+    fn line_of(request: &Request<'_>) -> String {
+        let mut line = Vec::new();
+        write(request, "21/Nov/2026:23:32:23 +0000", 2, &mut line);
+        String::from_utf8(line).unwrap()
+    }
+
+    fn of(target: &str) -> String {
+        let line = line_of(&Request { target, ..REQUEST });
+        line.split_once("\"GET ").unwrap().1.split_once(" HTTP/1.1\" 200 65 2 ").unwrap().0.to_owned()
+    }
+
+    #[test]
+    fn the_line_is_that_of_the_reference() {
+        let want = "127.0.0.1 - - [21/Nov/2026:23:32:23 +0000] \"GET /nacos/v1/core/cluster/simple/nodes HTTP/1.1\" 200 65 2 \
+                    curl/7.88.1 -\n";
+        assert_eq!(line_of(&REQUEST), want);
+        let peer = "::ffff:10.0.0.1".parse().unwrap();
+        let line = line_of(&Request { peer, agent: None, source: Some(b"Nacos-Server"), bytes: 0, ..REQUEST });
+        assert!(line.starts_with("10.0.0.1 - - [") && line.ends_with("\" 200 - 2 - Nacos-Server\n"), "{line}");
+    }
+
+    #[test]
+    fn secrets_are_hidden_however_they_are_spelled() {
+        assert_eq!(of("/a?accessToken=abc&x=1"), "/a?accessToken=***&x=1");
+        assert_eq!(of("/a?x=1&PASSWORD=abc&newPassword=d"), "/a?x=1&PASSWORD=***&newPassword=***");
+        assert_eq!(of("/a?access%54oken=abc&+password=x"), "/a?access%54oken=***&+password=***");
+        assert_eq!(of("/a?token=a=b"), "/a?token=***");
+        assert_eq!(of("/a?password=&tokens=1&token"), "/a?password=&tokens=1&token");
+        let checker = "/c?healthChecker=%7B%22type%22:%22MYSQL%22,%22p%77d%22:%22geheim%22%7D";
+        assert_eq!(of(checker), "/c?healthChecker=***");
+        assert_eq!(of(r"/c?healthChecker={%22p\u0077d%22:%22geheim%22}"), "/c?healthChecker=***");
+        assert_eq!(of("/c?healthChecker={'type':'TCP'}"), "/c?healthChecker={'type':'TCP'}");
+    }
+
+    #[test]
+    fn nothing_forges_a_line() {
+        assert_eq!(of("/a?b=\"é\\"), r#"/a?b=\"\xc3\xa9\\"#);
+        let line = line_of(&Request { agent: Some(b"a\n127.0.0.1 \x1b[31m\t\x7f\xff"), ..REQUEST });
+        assert_eq!(line.lines().count(), 1);
+        assert!(line.ends_with("a\\x0a127.0.0.1 \\x1b[31m\\x09\\x7f\\xff -\n"), "{line}");
+    }
+
+    #[test]
+    fn lines_have_a_longest_length() {
+        let long = format!("/a?metadata={}&password=abc", "x".repeat(20_000));
+        let line = of(&long);
+        assert!(line.len() < MAX_TARGET_BYTES + 20 && line.ends_with("..."), "{}", line.len());
+        let many = format!("/a?{}", "b&".repeat(20_000));
+        assert!(of(&many).len() < MAX_TARGET_BYTES + 20);
+        let agent = [b'a'; 10_000];
+        assert!(line_of(&Request { agent: Some(&agent), ..REQUEST }).len() < 500);
+    }
+}
