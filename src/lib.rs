@@ -30,7 +30,7 @@
 //! | [`wire`] | Nacos' shapes as text, from and to the model |
 //! | [`http`] | the API: one table of routes, handlers, the one place that picks a status |
 //! | [`config`] | flags > environment > file > default; the only reader of `conf/` |
-//! | [`telemetry`] | logging, load of the host, how figures are counted and shown |
+//! | [`telemetry`] | log lines, their files and limits, the access log; how figures are counted and shown |
 //! | [`node`] | composition: start order, stop order; the only file that knows all |
 //!
 //! ## What never happens

@@ -29,7 +29,7 @@ Configuration, first wins: flags, environment, HOME/conf/application.properties,
 The file uses the names of Nacos; the one that is shipped lists every property with its default.
 
 Where things are: HOME/conf/application.properties and cluster.conf, HOME/data (the store; locked while in use),
-HOME/logs (Nacos' log files, rolled and limited; a line a request in access_log). Logs go to standard error too;
+HOME/logs (Nacos' log files, rolled and limited). Logs go to standard error too;
 RUST_LOG=info,nacre::store=debug changes what is logged.
 
 Stop with SIGTERM or Ctrl-C: requests under way are finished and the store is closed.

@@ -121,7 +121,7 @@ fn serve(config: &Config, (socket, metrics_socket): (Socket, Option<Socket>), se
             let alone = Alone { context: app.context.clone(), collect: app.actuator.collect.clone() };
             tokio::spawn(serve_metrics(listener, alone));
         }
-        tokio::spawn(performance::run(numbers(app.registry.clone())));
+        tokio::spawn(performance::run(numbers(app.registry.clone(), app.push.clone())));
         let router = Arc::new(Router::new(Arc::new(app)));
         let answer = move |request, conn: Arc<Conn>| {
             let router = router.clone();
@@ -168,14 +168,16 @@ fn announce(listener: &TcpListener, app: &App) {
     }
 }
 
-/// What the server holds and does, for its log. How long pushes take is not measured yet.
-fn numbers(registry: Arc<Registry>) -> impl Fn() -> Numbers {
-    let (max_push_ms, avg_push_ms) = (-1, -1);
-    move || Numbers {
-        services: registry.service_count(),
-        instances: registry.instance_count(),
-        max_push_ms,
-        avg_push_ms,
+/// What the server holds and does, for its log; times of pushes are -1 when there was none.
+fn numbers(registry: Arc<Registry>, push: Push) -> impl Fn() -> Numbers {
+    move || {
+        let costs = push.costs();
+        Numbers {
+            services: registry.service_count(),
+            instances: registry.instance_count(),
+            max_push_ms: costs.max_ms.map_or(-1, |ms| i64::try_from(ms).unwrap_or(i64::MAX)),
+            avg_push_ms: costs.avg_ms.map_or(-1, |ms| ms as i64),
+        }
     }
 }
 

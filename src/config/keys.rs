@@ -75,7 +75,7 @@ keys! {
     LOG_FILE_BYTES = "nacre.log.max-file-bytes", "16MB";
     LOG_DAYS = "nacre.log.max-days", "7";
     LOG_TOTAL_BYTES = "nacre.log.max-total-bytes", "64MB";
-    ACCESS_LOG = "server.tomcat.accesslog.enabled", "true";
+    ACCESS_LOG = "server.tomcat.accesslog.enabled", "false";
     ACCESS_DAYS = "server.tomcat.accesslog.max-days", "7";
     ACCESS_TOTAL_BYTES = "nacre.log.access-max-total-bytes", "256MB";
 }

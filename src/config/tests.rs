@@ -175,7 +175,7 @@ fn defaults_are_those_of_the_design() {
         file_bytes: 16 << 20,
         days: Some(7),
         total_bytes: 64 << 20,
-        access: true,
+        access: false,
         access_days: Some(7),
         access_total_bytes: 256 << 20,
     };

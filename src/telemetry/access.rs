@@ -16,6 +16,8 @@ use super::writer::{ACCESS, Queue};
 /// Parameters whose values are nobody's business, in any case.
 const SECRETS: &[&str] =
     &["accesstoken", "access_token", "token", "password", "newpassword", "oldpassword", "passwd", "pwd", "secret"];
+/// Lengths of their names.
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 3..=13;
 /// Holds the password of a MYSQL check.
 const CHECKER: &str = "healthchecker";
 /// What a secret is shown as.
@@ -62,15 +64,20 @@ pub fn is_on() -> bool {
 /// Writes the line of a request that was begun at `begun`. Never waits for the disk.
 pub fn log(request: &Request<'_>, begun: Instant) {
     thread_local! {
-        static LINE: RefCell<(Vec<u8>, Stamp)> = RefCell::default();
+        static LINE: RefCell<(Vec<u8>, Start)> = RefCell::default();
     }
     let Some(queue) = LOG.get() else { return };
     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    LINE.with_borrow_mut(|(line, stamp)| {
+    LINE.with_borrow_mut(|(line, start)| {
         line.clear();
-        write(request, stamp.now(), ms, line);
+        line.extend_from_slice(start.of(request.peer, wall_s()));
+        write(request, ms, line);
         queue.push(ACCESS, line);
     });
+}
+
+fn wall_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or_default()
 }
 
 /// The target of a request as it may be seen in a log: secrets hidden, long ones cut.
@@ -80,43 +87,57 @@ pub fn shown(path_and_query: &str) -> String {
     String::from_utf8_lossy(&line).into_owned()
 }
 
-/// The time as text, made once a second.
+/// How a line begins: the client and the time. Mostly the same as in the line before.
 #[derive(Default)]
-struct Stamp {
-    second: u64,
+struct Start {
+    made_for: Option<(IpAddr, u64)>,
     text: String,
 }
 
-impl Stamp {
-    fn now(&mut self) -> &str {
-        let second = SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or_default();
-        if self.second != second || self.text.is_empty() {
-            let time = Timestamp::from_second(i64::try_from(second).unwrap_or(0)).unwrap_or_default();
-            self.text = time.to_zoned(TimeZone::system()).strftime("%d/%b/%Y:%H:%M:%S %z").to_string();
-            self.second = second;
+impl Start {
+    fn of(&mut self, peer: IpAddr, second: u64) -> &[u8] {
+        if self.made_for != Some((peer, second)) {
+            self.text = start(peer, second, TimeZone::system());
+            self.made_for = Some((peer, second));
         }
-        &self.text
+        self.text.as_bytes()
     }
 }
 
-/// Appends the line. Writing to memory does not fail.
-fn write(request: &Request<'_>, time: &str, ms: u64, line: &mut Vec<u8>) {
-    let _ = write!(line, "{} - - [{time}] \"", request.peer.to_canonical());
+fn start(peer: IpAddr, second: u64, zone: TimeZone) -> String {
+    let time = Timestamp::from_second(i64::try_from(second).unwrap_or(0)).unwrap_or_default().to_zoned(zone);
+    format!("{} - - [{}] \"", peer.to_canonical(), time.strftime("%d/%b/%Y:%H:%M:%S %z"))
+}
+
+/// Appends the rest of the line. By hand: this is done for every request, and formatting costs more than the beat that
+/// the line tells of.
+fn write(request: &Request<'_>, ms: u64, line: &mut Vec<u8>) {
     line.extend_from_slice(request.method.as_bytes());
     line.push(b' ');
     target(request.target, line);
     line.push(b' ');
     line.extend_from_slice(request.version.as_bytes());
-    let _ = write!(line, "\" {} ", request.status);
+    line.extend_from_slice(b"\" ");
+    number(request.status.into(), line);
+    line.push(b' ');
     match request.bytes {
         0 => line.push(b'-'),
-        bytes => _ = write!(line, "{bytes}"),
+        bytes => number(bytes, line),
     }
-    let _ = write!(line, " {ms} ");
+    line.push(b' ');
+    number(ms, line);
+    line.push(b' ');
     header(request.agent, line);
     line.push(b' ');
     header(request.source, line);
     line.push(b'\n');
+}
+
+fn number(number: u64, line: &mut Vec<u8>) {
+    if number >= 10 {
+        self::number(number / 10, line);
+    }
+    line.push(b'0' + (number % 10) as u8);
 }
 
 fn header(value: Option<&[u8]>, line: &mut Vec<u8>) {
@@ -129,36 +150,47 @@ fn header(value: Option<&[u8]>, line: &mut Vec<u8>) {
 /// The target of a request with its secrets hidden.
 fn target(target: &str, line: &mut Vec<u8>) {
     let start = line.len();
-    let Some((path, query)) = target.split_once('?') else {
-        return escape(target.as_bytes(), MAX_TARGET_BYTES, line);
-    };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if target.len() <= MAX_TARGET_BYTES && is_plain(target.as_bytes()) && !query.split('&').any(is_secret) {
+        return line.extend_from_slice(target.as_bytes());
+    }
     escape(path.as_bytes(), MAX_TARGET_BYTES, line);
     let mut between = b'?';
-    for part in query.split('&') {
+    for part in query.split('&').filter(|part| !part.is_empty()) {
         line.push(between);
         between = b'&';
         let room = MAX_TARGET_BYTES.saturating_sub(line.len() - start);
         if room == 0 {
             return line.extend_from_slice(b"...");
         }
-        match part.split_once('=') {
-            Some((name, value)) if !value.is_empty() && is_secret(name, value) => {
+        match part.split_once('=').filter(|_| is_secret(part)) {
+            Some((name, _)) => {
                 escape(name.as_bytes(), room, line);
                 line.push(b'=');
                 line.extend_from_slice(HIDDEN);
             }
-            _ => escape(part.as_bytes(), room, line),
+            None => escape(part.as_bytes(), room, line),
         }
     }
 }
 
-fn is_secret(name: &str, value: &str) -> bool {
+/// Whether a pair of a query has a value that is not to be seen.
+fn is_secret(pair: &str) -> bool {
+    // Most names are neither that long nor escaped.
+    let is_near = |name: &[u8]| SECRET_BYTES.contains(&name.len()) || name.iter().any(|b| matches!(b, b'%' | b'+'));
+    let Some((name, value)) =
+        pair.split_once('=').filter(|(name, value)| !value.is_empty() && is_near(name.as_bytes()))
+    else {
+        return false;
+    };
     let name = decoded(name);
-    let is = |known: &&str| known.eq_ignore_ascii_case(name.trim());
-    SECRETS.iter().any(|known| is(&known))
-        || (is(&CHECKER) && decoded(value).to_ascii_lowercase().contains("pwd"))
-        // An escape within the name of the member.
-        || (is(&CHECKER) && decoded(value).contains('\\'))
+    let is = |known: &str| known.eq_ignore_ascii_case(name.trim());
+    if is(CHECKER) {
+        let value = decoded(value);
+        // A backslash may hide anything in the name of a member.
+        return value.to_ascii_lowercase().contains("pwd") || value.contains('\\');
+    }
+    SECRETS.iter().any(|known| is(known))
 }
 
 /// What a server reads in a name or value: `%41` as `A`, `+` as a blank.
@@ -180,18 +212,26 @@ fn decoded(text: &str) -> Cow<'_, str> {
     String::from_utf8_lossy(&read).into_owned().into()
 }
 
+fn is_plain_byte(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
+}
+
+/// Whether nothing is to be escaped. Without an early end: so it is done for many bytes at a time.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().fold(true, |plain, byte| plain & is_plain_byte(*byte))
+}
+
 /// Appends at most `room` bytes of `text`, with everything escaped that could end a line or a quoted part, or steer a
 /// terminal.
 fn escape(text: &[u8], room: usize, line: &mut Vec<u8>) {
-    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
     let shown = text.get(..room).unwrap_or(text);
-    if shown.iter().all(plain) {
+    if is_plain(shown) {
         line.extend_from_slice(shown);
     } else {
         for byte in shown {
             match byte {
                 b'"' | b'\\' => line.extend_from_slice(&[b'\\', *byte]),
-                byte if plain(byte) => line.push(*byte),
+                byte if is_plain_byte(*byte) => line.push(*byte),
                 byte => _ = write!(line, "\\x{byte:02x}"),
             }
         }
@@ -217,8 +257,9 @@ mod tests {
     };
 
     fn line_of(request: &Request<'_>) -> String {
-        let mut line = Vec::new();
-        write(request, "21/Nov/2026:23:32:23 +0000", 2, &mut line);
+        let utc_s = 1_795_303_943;
+        let mut line = start(request.peer, utc_s, TimeZone::UTC).into_bytes();
+        write(request, 2, &mut line);
         String::from_utf8(line).unwrap()
     }
 

@@ -30,7 +30,7 @@ const FAULT_PAUSE: Duration = Duration::from_secs(5);
 /// Longest line of a log; the rest of it is cut. The access log sees to its own.
 const MAX_LINE_BYTES: usize = 4 << 10;
 /// Memory that a buffer keeps for its next use.
-const KEPT_BYTES: usize = 1 << 20;
+const KEPT_BYTES: usize = 3 << 19;
 
 /// Index of the access log, behind all others.
 pub(super) const ACCESS: usize = LOGS.len();

@@ -10,6 +10,8 @@ use regex::Regex;
 use crate::client::{Answer, Client, encode, form};
 use crate::server::Server;
 
+/// Off by default.
+pub(crate) const ACCESS: &str = "server.tomcat.accesslog.enabled=true\n";
 const WAIT: Duration = Duration::from_secs(20);
 
 /// The files below `logs/` by name.
@@ -95,7 +97,7 @@ fn changes_are_in_the_files_of_nacos_with_the_words_that_people_look_for() {
 
 #[test]
 fn each_request_is_a_line_in_the_form_of_the_reference() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::configured(&[], ACCESS);
     let mut client = server.client();
     let headers = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -127,7 +129,7 @@ fn each_request_is_a_line_in_the_form_of_the_reference() {
 
 #[test]
 fn files_are_rolled_and_only_so_much_is_kept() {
-    let properties = "nacre.log.max-file-bytes=4KB\nnacre.log.access-max-total-bytes=32KB\n";
+    let properties = format!("{ACCESS}nacre.log.max-file-bytes=4KB\nnacre.log.access-max-total-bytes=32KB\n");
     let mut server = Server::start_with(&[], |home| {
         fs::create_dir(home.join("conf")).expect("a folder for the configuration");
         fs::write(home.join("conf/application.properties"), properties).expect("a configuration file");
@@ -212,7 +214,7 @@ fn without_files_there_are_none() {
     assert!(server.term().success(), "{}", server.log());
     assert!(!server.home().join("logs").exists());
     assert!(server.log().contains("[IP-UPDATED] {IP-NEW}"), "the console has it all:\n{}", server.log());
-    let mut server = Server::configured(&["--log-format", "json"], "server.tomcat.accesslog.enabled=false\n");
+    let mut server = Server::configured(&["--log-format", "json"], "");
     register(&mut server.client(), "orders", "");
     assert!(server.term().success(), "{}", server.log());
     assert_eq!(access_log(&server), "");

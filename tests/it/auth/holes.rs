@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{PROPERTIES, Site, json, refusal};
-use crate::logs::log_files;
+use crate::logs::{ACCESS, log_files};
 use crate::server::Server;
 
 const LIST: &str = "/v1/ns/instance/list?serviceName=s";
@@ -259,7 +259,7 @@ fn a_password_that_everybody_knows_is_warned_of_at_every_start_until_it_is_chang
 
 #[test]
 fn issue_4449_no_log_shows_a_token_a_password_or_an_identity() {
-    let mut site = Site::start_with(PROPERTIES, &["--log-level", "trace"]);
+    let mut site = Site::start_with(&format!("{PROPERTIES}{ACCESS}"), &["--log-level", "trace"]);
     let token = site.user("u", "Sesame-1", &[("*", "rw")]);
     site.admin("PUT", "/v1/auth/users?username=u&newPassword=Sesame-2");
     site.login("u", "Sesame-wrong");
