@@ -150,7 +150,12 @@ fn tell(metadata: &'static Metadata<'static>, text: &str) {
     if let Some(message) = fields.field("message") {
         let shown = format_args!("{text}");
         let values = [(&message, Some(&shown as &dyn Value))];
-        Event::dispatch(metadata, &fields.value_set(&values));
+        tracing::dispatcher::get_default(|takes| {
+            // To ask is what makes filters look at the target.
+            if takes.enabled(metadata) {
+                takes.event(&Event::new(metadata, &fields.value_set(&values)));
+            }
+        });
     }
 }
 

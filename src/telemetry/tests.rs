@@ -163,11 +163,18 @@ fn a_repeated_line_is_logged_so_often_and_then_counted() {
             tracing::error!("number {number}");
             tracing::info!("of another place {number}");
         }
+        for number in 0..400 {
+            tracing::info!(target: "nacre::event", "[IP-UPDATED] {number}");
+        }
         limiter.tell(false);
         now.fetch_add(60_000, Ordering::Relaxed);
         limiter.tell(false);
         tracing::info!("of a third place");
     });
+    let events = queue.waiting("naming-event").0;
+    assert_eq!(events.matches("[IP-UPDATED]").count(), 301, "{events}");
+    assert!(events.ends_with(" INFO ... and 100 more like: [IP-UPDATED] 299\n\n"), "{events}");
+    assert!(!console.contains("[IP-UPDATED]"), "that is for files alone: {console}");
     for text in [console, queue.waiting("nacos").0] {
         let of = |what: &str| text.lines().filter(|line| line.contains(what)).count();
         assert_eq!((of(" number "), of("of another place "), of("of a third place")), (61, 61, 1), "{text}");

@@ -191,13 +191,19 @@ fn log_levels_change_while_it_runs() {
     let server = Server::start(&[]);
     let mut client = server.client();
     let changed = "the log level was changed";
-    let mut level = |path: &str, logger: &str, level: &str| {
+    let mut level = |path: &str, logger: &str, level: &str, lines: usize| {
         let answer = send(&mut client, "PUT", path, &[("logName", logger), ("logLevel", level)]);
         assert_eq!(answer.status, 200);
-        server.log().matches(changed).count()
+        // The answer does not wait for the line.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while server.log().matches(changed).count() != lines {
+            assert!(Instant::now() < deadline, "{logger} {level}: not {lines} lines\n{}", server.log());
+            thread::sleep(Duration::from_millis(10));
+        }
     };
-    assert_eq!(level("ns/operator/log", "nosuch", "INFO"), 0);
-    assert_eq!(level("ns/operator/log", "naming-server", "warn"), 1);
-    assert_eq!(level("core/ops/log", "core", "OFF"), 1, "the line about it is not logged any more");
-    assert_eq!(level("core/ops/log", "core", "ALL"), 2);
+    level("ns/operator/log", "nosuch", "INFO", 0);
+    level("ns/operator/log", "naming-server", "warn", 1);
+    // The line about it is not logged any more.
+    level("core/ops/log", "core", "OFF", 1);
+    level("core/ops/log", "core", "ALL", 2);
 }
