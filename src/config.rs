@@ -5,6 +5,7 @@
 //! [`Error::Setup`] of one line with key, value, origin and what is allowed.
 
 mod auth;
+mod diff;
 mod flags;
 mod keys;
 mod log;
@@ -21,6 +22,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 pub use auth::{AuthSettings, Secret};
+pub use diff::{Diff, diff};
 pub use flags::Flags;
 use ipnet::IpNet;
 pub use keys::{ALL as KEYS, Key};
@@ -123,6 +125,8 @@ pub struct HttpLimits {
     pub body_timeout_ms: u64,
     /// An idle connection is closed after it, ms (`nacre.http.idle-timeout-ms`).
     pub idle_timeout_ms: u64,
+    /// For requests in flight to end when the server stops, ms (`nacre.shutdown.drain-ms`).
+    pub drain_ms: u64,
     /// Open connections (`server.tomcat.max-connections`).
     pub max_connections: usize,
     /// Origins of other web pages that may call, `*` for any; empty for none (`nacre.cors.allow-origins`).
@@ -295,6 +299,21 @@ impl Config {
         Ok(config)
     }
 
+    /// Takes over from `later` what counts without a restart, as [`diff`] will compare it from now on.
+    pub fn take_live(&mut self, later: Config) {
+        for setting in &mut self.settings {
+            let is_live = KEYS.iter().any(|key| key.name == setting.key && key.is_live());
+            if let Some(new) = later.settings.iter().find(|new| is_live && new.key == setting.key) {
+                setting.clone_from(new);
+            }
+        }
+        let max_connections = self.http.max_connections;
+        self.http = HttpLimits { max_connections, ..later.http };
+        self.auth = later.auth;
+        self.push_allow_client_ip = later.push_allow_client_ip;
+        self.log = LogSettings { format: self.log.format, ..later.log };
+    }
+
     /// `HOME/conf`.
     pub fn conf_dir(&self) -> PathBuf {
         self.home.join("conf")
@@ -344,6 +363,7 @@ impl HttpLimits {
             head_timeout_ms: sources.read(&keys::HEAD_TIMEOUT, |text| whole(text, 100, 3_600_000))?,
             body_timeout_ms: sources.read(&keys::BODY_TIMEOUT, |text| whole(text, 100, 3_600_000))?,
             idle_timeout_ms: sources.read(&keys::IDLE_TIMEOUT, |text| whole(text, 100, 3_600_000))?,
+            drain_ms: sources.read(&keys::DRAIN, |text| whole(text, 0, 600_000))?,
             max_connections: sources.read(&keys::CONNECTIONS, |text| whole(text, 1, 1_000_000))?,
             cors_allow_origins: sources.read(&keys::CORS, value::origins)?,
         })

@@ -4,9 +4,10 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use nacre::config::{self, Config, Flags, LogFormat, NoteLevel, Source};
 use nacre::error::Result;
+use nacre::node;
 use nacre::telemetry::{self, FileSettings, Keep, Logging, Style};
 
 #[global_allocator]
@@ -32,7 +33,8 @@ Where things are: HOME/conf/application.properties and cluster.conf, HOME/data (
 HOME/logs (Nacos' log files, rolled and limited). Logs go to standard error too;
 RUST_LOG=info,nacre::store=debug changes what is logged.
 
-Stop with SIGTERM or Ctrl-C: requests under way are finished and the store is closed.
+Stop with SIGTERM or Ctrl-C: requests under way are finished and the store is closed; a second one ends at once. SIGHUP
+reads the configuration again. conf/nacre.service is a unit for systemd.
 
 Exit codes:
   0  stopped as told, or --check-config found nothing wrong
@@ -53,7 +55,16 @@ struct Cli {
 enum Command {
     /// Run the server (the default)
     #[command(after_help = EPILOGUE)]
-    Serve(Flags),
+    Serve(Box<Flags>),
+    /// Print a completion script for a shell
+    #[command(after_help = "nacre completions bash > /usr/share/bash-completion/completions/nacre")]
+    Completions {
+        /// Which
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "nacre man | man -l -")]
+    Man,
 }
 
 fn main() -> ExitCode {
@@ -61,7 +72,26 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let Command::Serve(flags) = cli.command.unwrap_or(Command::Serve(cli.flags));
+    match cli.command.unwrap_or(Command::Serve(Box::new(cli.flags))) {
+        Command::Serve(flags) => serve(*flags),
+        Command::Completions { shell } => print(|out| {
+            clap_complete::generate(shell, &mut Cli::command(), "nacre", out);
+            Ok(())
+        }),
+        Command::Man => print(|out| clap_mangen::Man::new(Cli::command()).render(out)),
+    }
+}
+
+/// Prints what `write` writes.
+fn print(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> ExitCode {
+    let mut text = Vec::new();
+    let printed = write(&mut text).and_then(|()| io::stdout().lock().write_all(&text));
+    // Whoever reads may have seen enough.
+    let enough = printed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    if printed.is_ok() || enough { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+fn serve(flags: Flags) -> ExitCode {
     let (config, logging) = match configure(&flags) {
         Ok(both) => both,
         Err(error) => return fail(MISCONFIGURED, error.message()),
@@ -70,7 +100,7 @@ fn main() -> ExitCode {
         return if show(&config).is_ok() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) };
     }
     log_notes(&config);
-    let served = nacre::node::run(config);
+    let served = node::run(config, flags);
     // The last word is on standard error, behind what was logged.
     drop(logging);
     match served {
@@ -82,7 +112,6 @@ fn main() -> ExitCode {
 /// Reads the configuration and starts logging as it says.
 fn configure(flags: &Flags) -> Result<(Config, Logging)> {
     let config = Config::load(flags, config::environment())?;
-    let directives = config.log.filter.clone().unwrap_or_else(|| telemetry::directives(config.log.level.as_str()));
     let style = if config.log.format == LogFormat::Json { Style::Json } else { Style::text() };
     let files = config.log.files.as_ref().map(|files| {
         let keep = |days, total_bytes| Keep { file_bytes: files.file_bytes, days, total_bytes };
@@ -92,7 +121,7 @@ fn configure(flags: &Flags) -> Result<(Config, Logging)> {
             access: files.access.then(|| keep(files.access_days, files.access_total_bytes)),
         }
     });
-    let logging = telemetry::start(&directives, style, files.as_ref())?;
+    let logging = telemetry::start(&node::log_directives(&config), style, files.as_ref())?;
     Ok((config, logging))
 }
 

@@ -5,23 +5,28 @@ mod accounts;
 mod address;
 mod figures;
 mod listener;
+mod reload;
 mod restore;
+mod signals;
+mod systemd;
 
 use std::sync::Arc;
 
 use figures::Figures;
 use socket2::Socket;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::Signal;
 
 use crate::cluster::members::Members;
 use crate::commit;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Flags};
 use crate::error::{Error, Result};
 use crate::health::{self, Health, Inbox};
 use crate::http::actuator::{Actuator, Alone, Collect};
 use crate::http::call::App;
 use crate::http::conn::Conn;
+use crate::http::live::Live;
 use crate::http::router::{self, Router};
 use crate::http::server::{Limits, Server};
 use crate::model::clock::AwakeClock;
@@ -34,15 +39,20 @@ use crate::telemetry::process::Watch;
 
 /// Connections to the listener for metrics.
 const METRICS_CONNECTIONS: usize = 32;
-/// Requests in flight have this long to end when the server stops.
-const DRAIN_MS: u64 = 5_000;
 
-/// Runs the server until it gets SIGTERM or SIGINT; then stops cleanly.
+use reload::Reload;
+pub use reload::log_directives;
+
+/// Runs the server until it gets SIGTERM or SIGINT; then stops cleanly. At SIGHUP the configuration is read again, with
+/// the same `flags`.
 ///
 /// # Errors
 /// [`Error::Setup`] with one line about what is in the way: the data folder, the port, threads.
-pub fn run(config: Config) -> Result<()> {
+pub fn run(config: Config, flags: Flags) -> Result<()> {
     let watch = Watch::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build();
+    let runtime = runtime.map_err(|e| Error::Setup(format!("no runtime: {e}")))?;
+    let hang_ups = signals::hang_ups(&runtime)?;
     let socket = listener::bind(config.bind, config.port)?;
     let metrics_socket = config.metrics.bind.map(|(address, port)| listener::bind(address, port)).transpose()?;
     listener::make_room(config.http.max_connections);
@@ -91,50 +101,71 @@ pub fn run(config: Config) -> Result<()> {
         members: Members::alone(own),
         port,
         function_mode: function_mode(&config),
-        allow_origins: config.http.cors_allow_origins.clone(),
-        max_body_bytes: config.http.max_body_bytes,
+        live: Live::new(config.http.cors_allow_origins.clone(), config.http.max_body_bytes),
         push,
         auth,
         restore_report: restored.into(),
         traffic,
         actuator: Actuator { info: config.metrics.info, prometheus: config.metrics.prometheus, collect },
     };
-    let served = serve(&config, (socket, metrics_socket), server, app);
+    let served = Served { config, flags, app, server, socket, metrics_socket };
+    let served = serve(&runtime, served, hang_ups);
     health.stop();
     sender.stop();
     commit.stop();
     let closed = committer.join().unwrap_or_else(|_| Err(Error::Setup("the committer had panicked".into())));
+    // Not before: until here a second signal ends the process.
+    runtime.shutdown_background();
     served.and(closed)?;
     tracing::info!("stopped");
     Ok(())
 }
 
-fn serve(config: &Config, (socket, metrics_socket): (Socket, Option<Socket>), server: Server, app: App) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build();
-    let runtime = runtime.map_err(|e| Error::Setup(format!("no runtime: {e}")))?;
-    let served = runtime.block_on(async move {
+/// What is served to whom: the sockets, what answers, how it was configured.
+struct Served {
+    config: Config,
+    flags: Flags,
+    app: App,
+    server: Server,
+    socket: Socket,
+    metrics_socket: Option<Socket>,
+}
+
+fn serve(runtime: &Runtime, served: Served, hang_ups: Signal) -> Result<()> {
+    let Served { config, flags, app, server, socket, metrics_socket } = served;
+    runtime.block_on(async move {
         let listener = listener::listen(socket)?;
         let metrics_listener = metrics_socket.map(listener::listen).transpose()?;
-        accounts::ensure_admin(config, &app).await?;
+        accounts::ensure_admin(&config, &app).await?;
+        let stop = signals::told_to_stop()?;
         announce(&listener, &app);
+        systemd::ready(&systemd::status(&app.registry, &app.commit));
+        let watching = tokio::spawn(systemd::watch(app.registry.clone(), app.commit.clone(), app.clock.clone()));
         if let Some(listener) = metrics_listener {
             let alone = Alone { context: app.context.clone(), collect: app.actuator.collect.clone() };
             tokio::spawn(serve_metrics(listener, alone));
         }
         tokio::spawn(performance::run(numbers(app.registry.clone(), app.push.clone())));
-        let router = Arc::new(Router::new(Arc::new(app)));
+        let app = Arc::new(app);
+        let reload = Reload { flags, config, app: app.clone(), server: server.clone() };
+        let reloading = tokio::spawn(reload.run(hang_ups));
+        let router = Arc::new(Router::new(app));
         let answer = move |request, conn: Arc<Conn>| {
             let router = router.clone();
             async move { router.answer(request, &conn).await }
         };
-        let cut = server.run(listener, answer, told_to_stop()?).await;
+        let stop = async {
+            stop.await;
+            systemd::stopping();
+            reloading.abort();
+        };
+        let cut = server.run(listener, answer, stop).await;
+        watching.abort();
         if cut > 0 {
             tracing::warn!(connections = cut, "closed while they still had a request");
         }
         Ok(())
-    });
-    runtime.shutdown_background();
-    served
+    })
 }
 
 /// Serves figures until the runtime ends: also while the last requests of clients are finished.
@@ -181,18 +212,6 @@ fn numbers(registry: Arc<Registry>, push: Push) -> impl Fn() -> Numbers {
     }
 }
 
-/// Ends when the process is asked to stop.
-fn told_to_stop() -> Result<impl Future<Output = ()>> {
-    let listen = |kind| signal(kind).map_err(|e| Error::Setup(format!("no signal handler: {e}")));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        }
-    })
-}
-
 fn limits(config: &Config) -> Limits {
     Limits {
         max_connections: config.http.max_connections,
@@ -200,7 +219,7 @@ fn limits(config: &Config) -> Limits {
         head_timeout_ms: config.http.head_timeout_ms,
         body_timeout_ms: config.http.body_timeout_ms,
         idle_timeout_ms: config.http.idle_timeout_ms,
-        drain_ms: DRAIN_MS,
+        drain_ms: config.http.drain_ms,
         ..Limits::default()
     }
 }

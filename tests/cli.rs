@@ -49,6 +49,23 @@ fn help_teaches() {
 }
 
 #[test]
+fn completions_and_the_manual_page_know_the_flags() {
+    let home = home_with("");
+    for (arguments, word) in [
+        (&["completions", "bash"][..], "--durability"),
+        (&["completions", "zsh"], "--durability"),
+        (&["completions", "fish"], "durability"),
+        (&["man"], "\\-\\-durability"),
+    ] {
+        let output = nacre(home.path(), arguments, &[]);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(output.stderr.is_empty());
+        assert!(stdout(&output).contains(word) && stdout(&output).contains("nacre"), "{arguments:?}");
+    }
+    assert!(refusal(&nacre(home.path(), &["completions", "cmd"], &[]), 2).contains("'cmd'"));
+}
+
+#[test]
 fn version_is_that_of_the_package() {
     let home = home_with("");
     let output = nacre(home.path(), &["--version"], &[]);

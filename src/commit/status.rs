@@ -86,6 +86,7 @@ pub struct Status {
     queued: AtomicU64,
     taken: AtomicU64,
     refused: AtomicU64,
+    turns: AtomicU64,
     fates: [[AtomicU64; FATES.len()]; KINDS.len()],
     batches: Histogram,
     waits: Histogram,
@@ -99,6 +100,7 @@ impl Default for Status {
             queued: AtomicU64::default(),
             taken: AtomicU64::default(),
             refused: AtomicU64::default(),
+            turns: AtomicU64::default(),
             fates: Default::default(),
             batches: Histogram::new(SIZES),
             waits: Histogram::new(TIMES_US),
@@ -115,6 +117,16 @@ impl Status {
     /// How often the store has failed since the start.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Grows with every turn of the committer: at least every 100 ms, unless a turn takes longer or none comes any more.
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// Counts a turn of the committer.
+    pub(super) fn count_turn(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Commands that wait to be taken up.

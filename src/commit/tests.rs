@@ -356,3 +356,35 @@ fn a_fault_of_a_deregistration_sees_the_service_made_in_the_same_batch() {
     }
     world.stop();
 }
+
+#[test]
+fn the_committer_turns_until_it_is_stuck() {
+    let registry = Arc::new(Registry::default());
+    let dir = tempfile::tempdir().unwrap();
+    let store_options = StoreOptions { durability: Durability::Off, ..StoreOptions::new(dir.path()) };
+    let (store, _) = Store::open(store_options, 0, &mut |_| {}, &|_| {}).unwrap();
+    let (stuck, free) = (Arc::new(parking_lot::Mutex::new(())), Arc::new(AtomicUsize::new(0)));
+    let (waits_for, seen) = (stuck.clone(), free.clone());
+    let listener: Listener = Box::new(move |_| {
+        seen.fetch_add(1, Ordering::SeqCst);
+        drop(waits_for.lock());
+    });
+    let options = Options { queue_len: 10, batch_rows: 10, on_failure: OnFailure::Refuse };
+    let (commit, thread) = start(registry, store, AwakeClock::starting_at(1), options, vec![listener]).unwrap();
+    let moves = || {
+        let before = commit.status().turns();
+        std::thread::sleep(Duration::from_millis(500));
+        commit.status().turns() != before
+    };
+    assert!(moves(), "also when nothing is written");
+    let held = stuck.lock();
+    commit.post(Command::Register(key("g@@s", "10.0.0.1"), Instance::default())).unwrap();
+    while free.load(Ordering::SeqCst) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!moves());
+    drop(held);
+    assert!(moves());
+    commit.stop();
+    thread.join().unwrap().unwrap();
+}

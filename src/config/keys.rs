@@ -14,6 +14,14 @@ impl Key {
     pub fn is_secret(&self) -> bool {
         [TOKEN_KEY, IDENTITY_VALUE, ADMIN_PASSWORD].contains(self)
     }
+
+    /// Whether a changed value takes effect while the server runs (SIGHUP); `conf/application.properties` says so of
+    /// each, and a test compares. `node::reload` is where they are put into effect.
+    pub fn is_live(&self) -> bool {
+        let of_auth = [AUTH, TOKEN_KEY, TOKEN_TTL, IDENTITY_KEY, IDENTITY_VALUE, ADMIN_PASSWORD];
+        let of_http = [DRAIN, HEADER_SIZE, BODY_SIZE, HEAD_TIMEOUT, BODY_TIMEOUT, IDLE_TIMEOUT, CORS];
+        [PUSH_ALLOW, LOG_LEVEL].contains(self) || of_auth.contains(self) || of_http.contains(self)
+    }
 }
 
 macro_rules! keys {
@@ -51,6 +59,7 @@ keys! {
     COMPACT_FACTOR = "nacre.store.compact-factor", "8";
     MAX_DOWNTIME = "nacre.restore.max-downtime-ms", "300000";
     PEER_WAIT = "nacre.restore.peer-wait-ms", "1000";
+    DRAIN = "nacre.shutdown.drain-ms", "5000";
     EXPIRE = "nacos.naming.expireInstance", "true";
     CLEAN = "nacos.naming.empty-service.auto-clean", "true";
     CLEAN_DELAY = "nacos.naming.empty-service.clean.initial-delay-ms", "50000";

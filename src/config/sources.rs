@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::keys::{self, Key};
 use super::properties::{self, Property};
-use super::{Flags, Note, NoteLevel, value};
+use super::{Flags, Note, NoteLevel, Secret, value};
 use crate::error::{Error, Result};
 
 /// `${a}` within `${b}` within ... deeper than this is refused.
@@ -51,6 +51,8 @@ pub struct Setting {
     pub value: String,
     /// Where it was found.
     pub source: Source,
+    /// Its text, also of a secret; to see whether it has changed.
+    pub(super) text: Secret<String>,
 }
 
 /// The error of a bad value: one line with key, value, where it came from and what is allowed.
@@ -123,7 +125,8 @@ impl Sources {
     pub(super) fn read<T>(&mut self, key: &Key, rule: impl FnOnce(&str) -> Result<T, String>) -> Result<T> {
         let (text, source) = self.find(key)?;
         let value = rule(&text).map_err(|allowed| bad_value(key.name, shown_of(key, &text), &source, &allowed))?;
-        self.settings.push(Setting { key: key.name, value: shown_of(key, &text).to_owned(), source });
+        let shown = shown_of(key, &text).to_owned();
+        self.settings.push(Setting { key: key.name, value: shown, source, text: Secret(text) });
         Ok(value)
     }
 

@@ -151,6 +151,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.store, store);
     assert_eq!(config.restore, RestoreSettings { max_downtime_ms: 300_000, peer_wait_ms: 1000 });
     let http = HttpLimits {
+        drain_ms: 5_000,
         max_header_bytes: 128 << 10,
         max_body_bytes: 8 << 20,
         head_timeout_ms: 10_000,

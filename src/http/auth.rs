@@ -17,9 +17,11 @@ pub mod token;
 pub mod users;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -50,11 +52,30 @@ pub struct Options {
 
 /// See the module.
 pub struct Auth {
+    /// That of the rules, where every request can look at no cost.
+    enabled: AtomicBool,
+    rules: RwLock<Arc<Rules>>,
+    passwords: Passwords,
+    gate: Gate,
+}
+
+/// What may be replaced while the server runs.
+struct Rules {
     enabled: bool,
     identity: Option<Identity>,
     tokens: Tokens,
-    passwords: Passwords,
-    gate: Gate,
+}
+
+impl Rules {
+    fn new(options: Options) -> Result<Self> {
+        let identity = options.identity.map(|(header, value)| {
+            let header = HeaderName::try_from(&header);
+            let header = header.map_err(|_| Error::Setup("the server identity is no header name".into()))?;
+            Ok(Identity { header, digest: Sha256::digest(value.as_bytes()).into() })
+        });
+        let tokens = Tokens::new(&options.token_key, options.token_ttl_s);
+        Ok(Self { enabled: options.enabled, identity: identity.transpose()?, tokens })
+    }
 }
 
 /// What the servers of a cluster show each other.
@@ -77,23 +98,34 @@ impl Auth {
     /// # Errors
     /// [`Error::Setup`] when the identity has no legal header name, or the system no random numbers.
     pub fn new(options: Options) -> Result<Self> {
-        let identity = options.identity.map(|(header, value)| {
-            let header = HeaderName::try_from(&header);
-            let header = header.map_err(|_| Error::Setup("the server identity is no header name".into()))?;
-            Ok(Identity { header, digest: Sha256::digest(value.as_bytes()).into() })
-        });
+        let rules = Rules::new(options)?;
         Ok(Self {
-            enabled: options.enabled,
-            identity: identity.transpose()?,
-            tokens: Tokens::new(&options.token_key, options.token_ttl_s),
+            enabled: AtomicBool::new(rules.enabled),
+            rules: RwLock::new(Arc::new(rules)),
             passwords: Passwords::new()?,
             gate: Gate::default(),
         })
     }
 
+    /// Replaces the options, for requests that come from now on. Tokens stay good as long as the key does.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new); nothing has changed then.
+    pub fn replace(&self, options: Options) -> Result<()> {
+        let rules = Arc::new(Rules::new(options)?);
+        let enabled = rules.enabled;
+        *self.rules.write() = rules;
+        self.enabled.store(enabled, Ordering::Release);
+        Ok(())
+    }
+
     /// Whether anybody is asked.
     pub fn is_enabled(&self) -> bool {
-        self.enabled
+        self.enabled.load(Ordering::Acquire)
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.read().clone()
     }
 
     /// Where slow work goes.
@@ -114,7 +146,7 @@ impl Auth {
     }
 
     async fn examine(&self, call: &Call<'_>, access: Access) -> Result<Caller, Reply> {
-        if !self.enabled {
+        if !self.is_enabled() {
             if access.changes_accounts() {
                 let message = "authentication is off: users, roles and permissions can only be changed while it is on";
                 return Err(Reply::forbidden(message, call.path));
@@ -124,7 +156,7 @@ impl Auth {
         if access == Access::Open {
             return Ok(Caller::Anybody);
         }
-        if self.identity.as_ref().is_some_and(|identity| identity.is_shown(call.headers)) {
+        if self.rules().identity.as_ref().is_some_and(|identity| identity.is_shown(call.headers)) {
             return Ok(Caller::Peer);
         }
         let user = self.identify(call).await?;
@@ -144,7 +176,7 @@ impl Auth {
         let header = call.headers.get(AUTHORIZATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let in_header = header.as_ref().and_then(|text| text.strip_prefix(BEARER));
         if let Some(token) = in_header.or_else(|| call.params.given("accessToken")) {
-            return self.tokens.user(token, now_s()).map_err(|fault| {
+            return self.rules().tokens.user(token, now_s()).map_err(|fault| {
                 let message = if fault == Fault::Expired { "token expired!" } else { "token invalid!" };
                 Reply::forbidden(message, call.path)
             });

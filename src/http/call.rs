@@ -10,6 +10,7 @@ use hyper::header::{HeaderMap, HeaderName, USER_AGENT};
 
 use super::actuator::Actuator;
 use super::auth::Auth;
+use super::live::Live;
 use super::params::Params;
 use super::reply::Reply;
 use super::traffic::Traffic;
@@ -44,10 +45,8 @@ pub struct App {
     pub port: u16,
     /// `nacos.functionMode`, for answers that show it.
     pub function_mode: Option<String>,
-    /// Origins of other web pages that may call, `*` for any (`nacre.cors.allow-origins`).
-    pub allow_origins: Vec<String>,
-    /// Largest body in bytes.
-    pub max_body_bytes: usize,
+    /// What may change while the server runs.
+    pub live: Live,
     /// Who is told of changes.
     pub push: Push,
     /// Who may do what.

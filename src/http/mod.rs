@@ -15,6 +15,7 @@ mod cors;
 pub mod cs;
 mod gate;
 pub mod hold;
+pub mod live;
 pub mod ns;
 pub mod params;
 pub mod path;

@@ -228,7 +228,7 @@ impl Router {
             },
         };
         let mut response = reply.into_response(&head.method, &head.headers);
-        cors::permit(&self.app.allow_origins, &head.method, &head.headers, &mut response);
+        cors::permit(&self.app.live.origins(), &head.method, &head.headers, &mut response);
         self.app.traffic.note(number, response.status().as_u16(), began.elapsed());
         answered::note(&head, conn, began, &response);
         response
@@ -238,7 +238,7 @@ impl Router {
     async fn body(&self, head: &Parts, body: Incoming, found: Found, conn: &Conn) -> Result<Bytes, BodyError> {
         match BodyParams::of(&head.method, head.headers.get(CONTENT_TYPE)) {
             BodyParams::None if !found.raw_body => Ok(Bytes::new()),
-            _ => body::read(body, self.app.max_body_bytes, conn).await,
+            _ => body::read(body, self.app.live.max_body_bytes(), conn).await,
         }
     }
 
@@ -259,7 +259,7 @@ impl Router {
     fn find(&self, head: &Parts, switches: &Switches) -> (usize, Result<Found, Reply>) {
         let (method, sent) = (&head.method, head.uri.path());
         let unmatched = || self.app.traffic.unmatched(method);
-        if let Some(reply) = cors::preflight(&self.app.allow_origins, method, &head.headers) {
+        if let Some(reply) = cors::preflight(&self.app.live.origins(), method, &head.headers) {
             return (unmatched(), Err(reply));
         }
         let path = match path::resolve(sent, &self.app.context) {

@@ -18,7 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -108,7 +108,7 @@ pub struct Server {
 
 #[derive(Debug)]
 struct Shared {
-    limits: Limits,
+    limits: RwLock<Limits>,
     common: Arc<Common>,
     places: Arc<Semaphore>,
     all_places: u32,
@@ -152,9 +152,17 @@ impl Server {
             accepted: AtomicU64::new(0),
             reaped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            limits,
+            limits: RwLock::new(limits),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Replaces the limits, also for connections that are open; those for heads count for new connections. The number of
+    /// connections, the memory for bodies and the grain of the clock stay as they were.
+    pub fn set_limits(&self, limits: Limits) {
+        let mut now = self.shared.limits.write();
+        let Limits { max_connections, max_arriving_bytes, reap_every_ms, .. } = *now;
+        *now = Limits { max_connections, max_arriving_bytes, reap_every_ms, ..limits };
     }
 
     /// The counts now.
@@ -193,6 +201,7 @@ impl Server {
         }
         drop(listener);
         shared.order_all(Order::Drain);
+        let drain_ms = shared.limits.read().drain_ms;
         let all_closed = shared.places.acquire_many(shared.all_places);
         tokio::select! {
             _ = all_closed => return 0,
@@ -203,7 +212,7 @@ impl Server {
         tokio::select! {
             _ = all_closed => return 0,
             never = &mut reaping => match never {},
-            () = sleep(Duration::from_millis(shared.limits.drain_ms)) => {}
+            () = sleep(Duration::from_millis(drain_ms)) => {}
         }
         let cut = shared.order_all(Order::Cut);
         // Cut connections end as soon as their tasks are scheduled; a service that blocks its thread may not.
@@ -219,7 +228,6 @@ impl Shared {
         S: Fn(Request<Incoming>, Arc<Conn>) -> F + Clone + Send + 'static,
         F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     {
-        let protocol = protocol(&self.limits);
         let mut failing = false;
         loop {
             let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
@@ -235,7 +243,7 @@ impl Shared {
                     let _ = stream.set_nodelay(true);
                     let conn = Arc::new(Conn::new(peer, Arc::clone(&self.common)));
                     let entry = self.enter(place, &conn);
-                    tokio::spawn(serve(entry, stream, conn, protocol.clone(), service.clone()));
+                    tokio::spawn(serve(entry, stream, conn, protocol(&self.limits.read()), service.clone()));
                 }
                 Err(fault) => {
                     self.refused.fetch_add(1, Ordering::Relaxed);
@@ -259,7 +267,7 @@ impl Shared {
 
     /// Advances the clock and cuts connections that are over a limit.
     async fn reap(&self) -> Infallible {
-        let every = Duration::from_millis(self.limits.reap_every_ms.max(1));
+        let every = Duration::from_millis(self.limits.read().reap_every_ms.max(1));
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = Instant::now();
@@ -276,8 +284,9 @@ impl Shared {
     }
 
     fn cut_overdue(&self, now_ms: u64) {
+        let limits = self.limits.read().clone();
         for conn in self.connections.lock().values() {
-            if conn.is_overdue(now_ms, &self.limits) && conn.order() != Order::Cut {
+            if conn.is_overdue(now_ms, &limits) && conn.order() != Order::Cut {
                 conn.give(Order::Cut);
                 self.reaped.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(peer = %conn.peer(), phase = ?conn.phase(), "connection is over its time limit");

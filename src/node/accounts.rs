@@ -28,6 +28,14 @@ const KNOWN_PASSWORD: &str = "nacos";
 /// # Errors
 /// [`Error::Setup`] when the key of the tokens can't be read or kept.
 pub(super) fn auth(config: &Config) -> Result<Auth> {
+    Auth::new(options(config)?)
+}
+
+/// The same as options.
+///
+/// # Errors
+/// As for [`auth`].
+pub(super) fn options(config: &Config) -> Result<Options> {
     let settings = &config.auth;
     let token_key = match (&settings.token_key, settings.enabled) {
         // With authentication off tokens mean nothing, and must not mean anything once it is on.
@@ -36,7 +44,7 @@ pub(super) fn auth(config: &Config) -> Result<Auth> {
         (None, true) => kept_key(&config.data_dir)?,
     };
     let identity = settings.identity.as_ref().map(|(header, Secret(value))| (header.clone(), value.clone()));
-    Auth::new(Options { enabled: settings.enabled, token_key, token_ttl_s: settings.token_ttl_s, identity })
+    Ok(Options { enabled: settings.enabled, token_key, token_ttl_s: settings.token_ttl_s, identity })
 }
 
 /// The key in the data folder, made if there is none. Only this user can read it.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::systemd::Restoring;
 use crate::config::{self, Config};
 use crate::error::Result;
 use crate::health::Inbox;
@@ -31,13 +32,16 @@ pub(super) fn restore(
     inbox: &Inbox,
     push: &Push,
 ) -> Result<(Store, RestoreReport)> {
-    let bar = Bar::new();
+    let (bar, service_manager) = (Bar::new(), Restoring::start());
     let now_ms = clock.now_ms();
     let mut fill = |rows: Vec<Row>| {
         let changes: Vec<_> = rows.into_iter().filter_map(|row| registry.apply(row, now_ms, true)).collect();
         inbox.note(&changes);
     };
-    let opened = Store::open(options(config), wall_now_ms(), &mut fill, &|progress| bar.show(progress));
+    let opened = Store::open(options(config), wall_now_ms(), &mut fill, &|progress| {
+        bar.show(progress);
+        service_manager.show(progress);
+    });
     bar.clear();
     let (mut store, report) = opened?;
     registry.raise_ref_floor(report.last_alive_ms.unwrap_or_default());
@@ -124,6 +128,15 @@ fn wall_now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_millis() as u64).unwrap_or_default()
 }
 
+/// What is done in a step of the restore.
+pub(super) fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Opening => "opening the store",
+        Phase::Verifying => "restoring rows",
+        Phase::Rewriting => "rewriting rows",
+    }
+}
+
 /// Progress on a terminal; nothing elsewhere, where one line in the log follows.
 struct Bar(Option<ProgressBar>);
 
@@ -139,12 +152,7 @@ impl Bar {
 
     fn show(&self, progress: Progress) {
         let Some(bar) = &self.0 else { return };
-        let step = match progress.phase {
-            Phase::Opening => "opening the store",
-            Phase::Verifying => "restoring rows",
-            Phase::Rewriting => "rewriting rows",
-        };
-        bar.set_message(step);
+        bar.set_message(phase(progress.phase));
         if let Some(expected) = progress.expected_rows {
             bar.set_length(expected);
             let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len}, {eta} left");

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ipnet::IpNet;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 
 use crate::model::ServiceKey;
@@ -71,7 +71,7 @@ struct Shared {
     /// It was said that a limit is reached.
     warned: AtomicBool,
     clock: AwakeClock,
-    allow_client_ip: Vec<IpNet>,
+    allow_client_ip: RwLock<Vec<IpNet>>,
 }
 
 /// A query for a list that asks to be pushed to.
@@ -103,8 +103,13 @@ impl Push {
             count: AtomicUsize::new(0),
             warned: AtomicBool::new(false),
             clock,
-            allow_client_ip,
+            allow_client_ip: RwLock::new(allow_client_ip),
         }))
+    }
+
+    /// Addresses within `networks` are believed from now on, no others. Subscriptions stay where they go.
+    pub fn set_allow_client_ip(&self, networks: Vec<IpNet>) {
+        *self.0.allow_client_ip.write() = networks;
     }
 
     /// Makes or renews a subscription; to be called before the list is read, so that no change falls between. False:
@@ -148,7 +153,7 @@ impl Push {
     }
 
     fn is_allowed(&self, ip: &IpAddr) -> bool {
-        self.0.allow_client_ip.iter().any(|network| network.contains(ip))
+        self.0.allow_client_ip.read().iter().any(|network| network.contains(ip))
     }
 
     fn subscriber(&self, ask: &Ask<'_>) -> Option<SubscriberKey> {

@@ -227,4 +227,7 @@ fn nobody_leads_the_datagrams_of_others_astray() {
     assert_eq!(to("::ffff:10.1.1.1", [1, 2, 3, 4]), pair("10.1.1.1:5", "10.1.1.1:5"));
     assert_eq!(to("[fe80::1%eth0]", [1, 2, 3, 4]), pair("[fe80::1]:5", "1.2.3.4:5"));
     assert_eq!(to("host.example", [1, 2, 3, 4]), None);
+    push.set_allow_client_ip(vec!["9.0.0.0/8".parse().unwrap()]);
+    assert_eq!(to("9.9.9.9", [1, 2, 3, 4]), pair("9.9.9.9:5", "9.9.9.9:5"));
+    assert_eq!(to("10.1.1.1", [1, 2, 3, 4]), pair("10.1.1.1:5", "1.2.3.4:5"));
 }

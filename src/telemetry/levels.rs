@@ -44,6 +44,15 @@ pub fn set_core(logger: &str, level: &str) {
     set(CORE, logger, level);
 }
 
+/// Replaces the directives that logging started with, as `RUST_LOG` has them. Nothing happens while logging has not
+/// started.
+///
+/// # Errors
+/// [`Error::Setup`] when they can't be understood: nothing changes.
+pub fn set_directives(directives: &str) -> Result<()> {
+    LEVELS.get().map_or(Ok(()), |levels| levels.set_directives(directives))
+}
+
 fn set(table: &[(&str, &[&'static str])], logger: &str, level: &str) {
     let (Some((_, targets)), Some(levels)) = (table.iter().find(|(name, _)| *name == logger), LEVELS.get()) else {
         return;
@@ -68,14 +77,14 @@ fn level_of(name: &str) -> LevelFilter {
 
 /// What is logged: the directives of the start, and levels set since.
 pub struct Levels {
-    directives: String,
+    directives: Mutex<String>,
     set: Mutex<BTreeMap<&'static str, LevelFilter>>,
     filter: reload::Handle<EnvFilter, Registry>,
 }
 
 impl Levels {
     pub(super) fn new(directives: &str, filter: reload::Handle<EnvFilter, Registry>) -> Self {
-        Self { directives: directives.to_owned(), set: Mutex::default(), filter }
+        Self { directives: Mutex::new(directives.to_owned()), set: Mutex::default(), filter }
     }
 
     /// Makes these the levels of the process.
@@ -90,12 +99,28 @@ impl Levels {
     /// # Errors
     /// [`Error::Setup`] when there is no logging any more.
     pub(super) fn set(&self, targets: &[&'static str], level: LevelFilter) -> Result<()> {
+        let directives = self.directives.lock();
         let mut set = self.set.lock();
         for target in targets {
             set.insert(target, level);
         }
+        self.apply(&directives, &set)
+    }
+
+    /// Replaces the directives of the start; levels set since for a target stay.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when they can't be understood: nothing changes.
+    pub(super) fn set_directives(&self, text: &str) -> Result<()> {
+        let mut directives = self.directives.lock();
+        self.apply(text, &self.set.lock())?;
+        text.clone_into(&mut directives);
+        Ok(())
+    }
+
+    fn apply(&self, directives: &str, set: &BTreeMap<&'static str, LevelFilter>) -> Result<()> {
         let wrong = |fault: &dyn std::fmt::Display| Error::Setup(format!("no filter for log lines: {fault}"));
-        let mut filter = EnvFilter::builder().parse(&self.directives).map_err(|fault| wrong(&fault))?;
+        let mut filter = EnvFilter::builder().parse(directives).map_err(|fault| wrong(&fault))?;
         for (target, level) in set.iter() {
             let directive: Directive = format!("{target}={level}").parse().map_err(|fault| wrong(&fault))?;
             filter = filter.add_directive(directive);

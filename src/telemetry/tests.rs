@@ -109,6 +109,16 @@ fn levels_change_while_logging_and_the_longest_target_counts() {
         levels.set(&["nacre"], LevelFilter::TRACE).unwrap();
         levels.set(&["nacre::push"], LevelFilter::OFF).unwrap();
         assert_eq!(logged(), [false, true, true]);
+        levels.set_directives("off").unwrap();
+        assert_eq!(logged(), [false, true, true], "what was set for a target stays");
+    });
+    let (subscriber, levels) = self::subscriber(&directives("info"), TEXT, io::sink, None, &unlimited()).unwrap();
+    tracing::subscriber::with_default(subscriber, || {
+        let shown = || tracing::enabled!(target: "nacre::push", tracing::Level::DEBUG);
+        assert!(!shown());
+        levels.set_directives(&directives("debug")).unwrap();
+        assert!(shown());
+        assert!(levels.set_directives("nacre=loud").is_err() && shown(), "what is wrong changes nothing");
     });
 }
 

@@ -32,5 +32,7 @@ mod restart;
 mod second;
 mod server;
 mod services;
+mod signals;
 mod switches;
 mod sync;
+mod systemd;

@@ -28,6 +28,7 @@ pub(crate) struct Server {
     folder: TempDir,
     port: u16,
     flags: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Server {
@@ -64,10 +65,15 @@ impl Server {
     pub(crate) fn stopped(flags: &[&str], fill: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let server = Self { child: None, folder, port: free_port(), flags };
+        let server = Self { child: None, folder, port: free_port(), flags, environment: Vec::new() };
         fs::create_dir(server.home()).expect("a home folder");
         fill(&server.home());
         server
+    }
+
+    /// Sets a variable of the environment, for the next start.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Replaces the configuration file, for the next start.
@@ -89,6 +95,7 @@ impl Server {
             }
         }
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--home"]).arg(self.home());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(&self.flags).current_dir(self.folder.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         self.child = Some(command.spawn().expect("the binary starts"));
@@ -130,8 +137,13 @@ impl Server {
     /// SIGTERM; waits for the end and returns how it ended.
     pub(crate) fn term(&mut self) -> ExitStatus {
         self.signal("TERM");
+        self.wait_end(STOP_TIMEOUT)
+    }
+
+    /// Waits for the end and returns how it ended.
+    pub(crate) fn wait_end(&mut self, limit: Duration) -> ExitStatus {
         let mut child = self.child.take().expect("a running server");
-        let deadline = Instant::now() + STOP_TIMEOUT;
+        let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait().expect("a child to ask") {
                 return status;
@@ -139,7 +151,7 @@ impl Server {
             thread::sleep(Duration::from_millis(5));
         }
         self.child = Some(child);
-        panic!("the server still ran {STOP_TIMEOUT:?} after SIGTERM");
+        panic!("the server still ran after {limit:?}");
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -57,7 +57,8 @@ fn answer(app: &App, user: &str, verdict: Verdict) -> Result<Step> {
 }
 
 fn logged_in(app: &App, user: &str) -> Result<Reply> {
-    let tokens = &app.auth.tokens;
+    let rules = app.auth.rules();
+    let tokens = &rules.tokens;
     let token = tokens.issue(user, now_s())?;
     let global_admin = is_admin(app.registry.settings(), user) || (is_open(app) && user == ADMIN_USER);
     let answer = LoggedIn { access_token: &token, token_ttl: tokens.ttl_s(), global_admin, username: user };

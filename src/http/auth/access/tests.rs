@@ -11,6 +11,7 @@ use crate::commit;
 use crate::http::actuator::Actuator;
 use crate::http::auth::{Auth, Options};
 use crate::http::call::{App, Caller};
+use crate::http::live::Live;
 use crate::http::params::Params;
 use crate::model::Row;
 use crate::model::clock::AwakeClock;
@@ -42,10 +43,9 @@ impl World {
             clock,
             context: "/nacos".into(),
             members: Members::alone(Member::new("127.0.0.1", 8848)),
-            allow_origins: Vec::new(),
+            live: Live::new(Vec::new(), 1 << 20),
             port: 0,
             function_mode: None,
-            max_body_bytes: 1 << 20,
             auth: Auth::new(auth).unwrap(),
             restore_report: Default::default(),
             traffic: Arc::new(crate::http::router::traffic()),
