@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub use auth::{AuthSettings, Secret};
 pub use diff::{Diff, diff};
-pub use flags::Flags;
+pub use flags::{Flags, Place, StoreCommand, StoreFlags};
 use ipnet::IpNet;
 pub use keys::{ALL as KEYS, Key};
 pub use log::{LogFileSettings, LogSettings};

@@ -1,13 +1,16 @@
 //! The command line.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use nacre::config::{self, Config, Flags, LogFormat, NoteLevel, Source};
-use nacre::error::Result;
+use nacre::config::{self, Config, Flags, LogFormat, NoteLevel, Source, StoreCommand, StoreFlags};
+use nacre::error::{Error, Result};
 use nacre::node;
+use nacre::store::tools::{self, Job};
+use nacre::telemetry::progress::Bar;
 use nacre::telemetry::{self, FileSettings, Keep, Logging, Style};
 
 #[global_allocator]
@@ -56,6 +59,8 @@ enum Command {
     /// Run the server (the default)
     #[command(after_help = EPILOGUE)]
     Serve(Box<Flags>),
+    /// Look at, check and move the data of a stopped server
+    Store(StoreFlags),
     /// Print a completion script for a shell
     #[command(after_help = "nacre completions bash > /usr/share/bash-completion/completions/nacre")]
     Completions {
@@ -74,12 +79,67 @@ fn main() -> ExitCode {
     };
     match cli.command.unwrap_or(Command::Serve(Box::new(cli.flags))) {
         Command::Serve(flags) => serve(*flags),
+        Command::Store(flags) => store(&flags.command),
         Command::Completions { shell } => print(|out| {
             clap_complete::generate(shell, &mut Cli::command(), "nacre", out);
             Ok(())
         }),
         Command::Man => print(|out| clap_mangen::Man::new(Cli::command()).render(out)),
     }
+}
+
+/// Runs one of the tools for data of a stopped server.
+fn store(command: &StoreCommand) -> ExitCode {
+    let (place, dir, other) = match command.paths() {
+        Ok(paths) => paths,
+        Err(text) => return fail(MISCONFIGURED, &format!("{text} (see nacre store --help)")),
+    };
+    let flags = Flags { home: place.home.clone(), ..Flags::default() };
+    let dir = dir.map_or_else(|| Config::load(&flags, config::environment()).map(|config| config.data_dir), Ok);
+    let dir = match dir {
+        Ok(dir) => dir,
+        Err(error) => return fail(MISCONFIGURED, error.message()),
+    };
+    let bar = Bar::on_terminal();
+    let job = Job { dir, scratch: place.scratch.clone(), progress: &|what, done, of| bar.show(what, done, of) };
+    let done = run_store(command, &job, other.as_deref());
+    bar.clear();
+    match done {
+        Ok((text, code)) => {
+            let printed = if matches!(command, StoreCommand::Export { .. }) {
+                // Standard output may be the export.
+                io::stderr().lock().write_all(text.as_bytes())
+            } else {
+                io::stdout().lock().write_all(text.as_bytes())
+            };
+            if printed.is_ok() { code } else { ExitCode::from(FAILED) }
+        }
+        Err(error) => fail(FAILED, error.message()),
+    }
+}
+
+/// What is to be printed, and the exit code.
+fn run_store(command: &StoreCommand, job: &Job<'_>, other: Option<&Path>) -> Result<(String, ExitCode)> {
+    let text = match command {
+        StoreCommand::Inspect { json, .. } => {
+            let found = tools::inspect(job)?;
+            if *json { json_of(&found)? } else { found.to_string() }
+        }
+        StoreCommand::Verify { json, .. } => {
+            let found = tools::verify(job)?;
+            let code = if found.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) };
+            return Ok((if *json { json_of(&found)? } else { found.to_string() }, code));
+        }
+        StoreCommand::Export { despite_damage, .. } => tools::export(job, other, *despite_damage)?.to_string(),
+        StoreCommand::Import { merge, .. } => tools::import(job, other, *merge)?.to_string(),
+        StoreCommand::Compact { .. } => tools::compact(job)?.to_string(),
+    };
+    Ok((text, ExitCode::SUCCESS))
+}
+
+fn json_of(found: &impl serde::Serialize) -> Result<String> {
+    let json = serde_json::to_string_pretty(found).map_err(|error| Error::Storage(error.to_string()))?;
+    Ok(json + "\n")
 }
 
 /// Prints what `write` writes.

@@ -18,6 +18,7 @@ mod limit;
 pub mod page;
 pub mod performance;
 pub mod process;
+pub mod progress;
 mod roll;
 #[cfg(test)]
 mod tests;

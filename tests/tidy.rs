@@ -28,7 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("telemetry", &[]),
     ("registry", &[]),
-    ("store", &["telemetry"]),
+    ("store", &["telemetry", "wire::checker", "wire::metadata", "wire::selector"]),
     ("commit", &["store", "registry", "telemetry"]),
     ("health", &["registry", "commit", "wire", "telemetry"]),
     ("push", &["registry", "commit", "wire"]),
@@ -72,7 +72,7 @@ const CRATE_ROOMS: &[(&str, &[&str])] = &[
     ("clap_mangen", &["main"]),
     ("sd_notify", &["node::systemd"]),
     ("java_properties", &["config"]),
-    ("indicatif", &["node", "tools"]),
+    ("indicatif", &["telemetry::progress", "tools"]),
     ("openraft", &["consensus"]),
     ("prometheus", &["telemetry::page"]),
 ];

@@ -1,8 +1,11 @@
 //! What `nacre serve` is told on its command line.
 
+mod store;
+
 use std::path::PathBuf;
 
 use super::keys::{self, Key};
+pub use store::{Place, StoreCommand, StoreFlags};
 
 /// Flags of `nacre serve`. Values stay text here: [`super::Config::load`] reads them by the rules of the property that
 /// each stands for, so that a bad value reads the same wherever it comes from.

@@ -1,10 +1,7 @@
 //! The start: store -> registry -> health wheel and subscribers, before anything is answered.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use indicatif::{ProgressBar, ProgressStyle};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::systemd::Restoring;
 use crate::config::{self, Config};
@@ -14,7 +11,8 @@ use crate::model::clock::AwakeClock;
 use crate::model::{Instance, Row};
 use crate::push::Push;
 use crate::registry::Registry;
-use crate::store::{Durability, Options, Phase, Progress, RestoreReport, Store};
+use crate::store::{Durability, Options, Phase, RestoreReport, Store};
+use crate::telemetry::progress::Bar;
 
 /// Rows that are stored together when restored instances turn unhealthy.
 const FADE_ROWS: usize = 4_096;
@@ -32,14 +30,14 @@ pub(super) fn restore(
     inbox: &Inbox,
     push: &Push,
 ) -> Result<(Store, RestoreReport)> {
-    let (bar, service_manager) = (Bar::new(), Restoring::start());
+    let (bar, service_manager) = (Bar::on_terminal(), Restoring::start());
     let now_ms = clock.now_ms();
     let mut fill = |rows: Vec<Row>| {
         let changes: Vec<_> = rows.into_iter().filter_map(|row| registry.apply(row, now_ms, true)).collect();
         inbox.note(&changes);
     };
     let opened = Store::open(options(config), wall_now_ms(), &mut fill, &|progress| {
-        bar.show(progress);
+        bar.show(phase(progress.phase), progress.rows, progress.expected_rows);
         service_manager.show(progress);
     });
     bar.clear();
@@ -134,38 +132,5 @@ pub(super) fn phase(phase: Phase) -> &'static str {
         Phase::Opening => "opening the store",
         Phase::Verifying => "restoring rows",
         Phase::Rewriting => "rewriting rows",
-    }
-}
-
-/// Progress on a terminal; nothing elsewhere, where one line in the log follows.
-struct Bar(Option<ProgressBar>);
-
-impl Bar {
-    fn new() -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self(None);
-        }
-        let bar = ProgressBar::new_spinner();
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Self(Some(bar))
-    }
-
-    fn show(&self, progress: Progress) {
-        let Some(bar) = &self.0 else { return };
-        bar.set_message(phase(progress.phase));
-        if let Some(expected) = progress.expected_rows {
-            bar.set_length(expected);
-            let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len}, {eta} left");
-            if let Ok(style) = style {
-                bar.set_style(style);
-            }
-        }
-        bar.set_position(progress.rows);
-    }
-
-    fn clear(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
     }
 }

@@ -131,6 +131,17 @@ pub(super) fn decode(key: &[u8], value: &[u8], names: &mut Names) -> Result<Deco
     Ok(Decoded { row, version, sequence, crc })
 }
 
+/// What makes a row [`Fault::Damaged`], for people.
+pub(super) fn what_is_wrong(key: &[u8], value: &[u8]) -> &'static str {
+    let Some((body, crc)) = value.split_last_chunk::<CRC_BYTES>() else { return "its value is too short" };
+    match unseal(key, value) {
+        Err(_) if checksum(key, body) != u32::from_be_bytes(*crc) => "its checksum does not match",
+        Err(_) => "its value has no version that ever was",
+        Ok(_) if Names::default().decode(key).is_err() => "its key can't be taken apart",
+        Ok(_) => "its payload can't be decoded",
+    }
+}
+
 /// What the batch row says of all rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct BatchRow {

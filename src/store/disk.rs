@@ -70,7 +70,7 @@ pub(super) struct Disk {
 impl Disk {
     /// Goes on where a recovery ended.
     pub(super) fn start(recovered: Recovered, options: &Options, wall_now_ms: u64) -> Result<Self> {
-        let Recovered { folder, lock, table, generation, index, sequence, failure: _ } = recovered;
+        let Recovered { folder, lock, table, generation, index, sequence, failure: _, details: _ } = recovered;
         let Sums { rows, sum, .. } = index.sums();
         let record = Record { generation, sequence, rows, sum, last_alive_ms: wall_now_ms };
         // A store that has to be rebuilt keeps its old sidecar, which is what its damage shows by.

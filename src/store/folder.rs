@@ -50,6 +50,11 @@ impl Folder {
         Ok(Self { dir: dir.to_owned() })
     }
 
+    /// The folder `dir` as it is.
+    pub(super) fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
     /// Its path.
     pub(super) fn path(&self) -> &Path {
         &self.dir

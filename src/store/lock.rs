@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     path::Path,
 };
 
@@ -20,27 +20,42 @@ impl Drop for Lock {
 }
 
 impl Lock {
+    /// Takes the lock of `dir` without changing anything in it; `None` when no process ever took it.
+    ///
+    /// # Errors
+    /// As for [`take`](Self::take).
+    pub(super) fn take_as_it_is(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join("lock");
+        match File::open(&path) {
+            Ok(file) => Self::hold(file, dir).map(|file| Some(Self(file))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::Setup(format!("the data folder {} can't be used: {error}", dir.display()))),
+        }
+    }
+
     /// Takes the lock of `dir`, or says which process has it.
     pub(super) fn take(dir: &Path) -> Result<Self> {
         let path = dir.join("lock");
         let unusable = |error| Error::Setup(format!("the data folder {} can't be used: {error}", dir.display()));
-        let mut file =
+        let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
+        let mut file = Self::hold(file, dir)?;
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
+        Ok(Self(file))
+    }
+
+    fn hold(mut file: File, dir: &Path) -> Result<File> {
+        let unusable = |error| Error::Setup(format!("the data folder {} can't be used: {error}", dir.display()));
         match file.try_lock() {
-            Ok(()) => {}
+            Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
                 // Only for the message, which does without as well.
                 let _ = (&mut file).take(20).read_to_string(&mut pid);
                 let holder = if pid.trim().is_empty() { String::new() } else { format!(" (process {})", pid.trim()) };
-                return Err(Error::Setup(format!(
-                    "the data folder {} is in use by another process{holder}",
-                    dir.display()
-                )));
+                Err(Error::Setup(format!("the data folder {} is in use by another process{holder}", dir.display())))
             }
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
-        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
-        Ok(Self(file))
     }
 }

@@ -28,6 +28,7 @@ mod sidecar;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod tools;
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 

@@ -30,7 +30,7 @@ use super::{
     lock::Lock,
     options::Options,
     report::{Phase, Progress, RestoreReport},
-    scan::{Findings, Want, scan},
+    scan::{Findings, Place, Want, scan},
     sidecar::{Found, Record, Sidecar},
     table::{OpenFault, Table},
 };
@@ -50,6 +50,19 @@ pub(super) struct Recovered {
     pub(super) index: Index,
     pub(super) sequence: u64,
     pub(super) failure: Option<String>,
+    pub(super) details: Details,
+}
+
+/// What an open found beyond its report.
+#[derive(Debug, Default)]
+pub(super) struct Details {
+    /// The schema that the generation in use had.
+    pub(super) schema: Option<u8>,
+    /// The last batch of that generation.
+    pub(super) sequence: Option<u64>,
+    /// One after the other what the report says in one text.
+    pub(super) damage: Vec<String>,
+    pub(super) places: Vec<Place>,
 }
 
 /// Who gets rows and progress.
@@ -95,14 +108,15 @@ pub(super) fn recover(
         damage: Vec::new(),
         aside: Vec::new(),
         report: RestoreReport::default(),
+        details: Details::default(),
     };
     let outcome = match recovery.find()? {
         Some(loaded) => recovery.restore(loaded, &mut receiver)?,
         None => recovery.start_empty()?,
     };
-    let report = recovery.conclude(&outcome, started);
+    let (report, details) = recovery.conclude(&outcome, started);
     let Outcome { table, generation, index, sequence, failure } = outcome;
-    Ok((Recovered { folder, lock, table, generation, index, sequence, failure }, report))
+    Ok((Recovered { folder, lock, table, generation, index, sequence, failure, details }, report))
 }
 
 struct Recovery<'a> {
@@ -115,6 +129,7 @@ struct Recovery<'a> {
     /// Generations to be moved aside once a good one is in use.
     aside: Vec<u64>,
     report: RestoreReport,
+    details: Details,
 }
 
 impl Recovery<'_> {
@@ -212,6 +227,8 @@ impl Recovery<'_> {
         self.report.subscriptions = subscriptions;
         self.report.skipped_rows = findings.damaged_rows;
         let faults = self.judge(&loaded, index.sums(), &findings);
+        let sequence = loaded.batch.map(|(_, sequence)| sequence);
+        self.details = Details { schema: loaded.schema, sequence, damage: Vec::new(), places: findings.places };
         if !faults.is_empty() || loaded.schema != Some(codec::SCHEMA) {
             if !faults.is_empty() {
                 self.aside.push(loaded.generation);
@@ -363,7 +380,7 @@ impl Recovery<'_> {
     }
 
     /// Moves damaged generations aside, clears leftovers and completes the report.
-    fn conclude(mut self, outcome: &Outcome, started: Instant) -> RestoreReport {
+    fn conclude(mut self, outcome: &Outcome, started: Instant) -> (RestoreReport, Details) {
         self.aside.dedup();
         for generation in self.aside.clone() {
             match self.folder.move_aside(generation, self.wall_now_ms) {
@@ -390,6 +407,6 @@ impl Recovery<'_> {
             self.report.downtime_ms = Some(self.wall_now_ms.saturating_sub(last_alive_ms));
         }
         self.report.time_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.report
+        (self.report, Details { damage: self.damage, ..self.details })
     }
 }

@@ -37,6 +37,8 @@ const MAX_THREADS: usize = 8;
 const SPLIT_ROWS: u64 = 4096;
 /// Ranges are halved this often: 128 at most.
 const SPLIT_DEPTH: u32 = 7;
+/// Places of damage that are told.
+pub(super) const MAX_PLACES: usize = 1000;
 /// How often the remains of an unreadable range are halved, and how many halves are tried in all.
 const RETRY_DEPTH: u32 = 24;
 const RETRIES: usize = 1000;
@@ -76,6 +78,17 @@ pub(super) struct Findings {
     pub(super) newer: Option<String>,
     /// The time limit was reached; rows are missing.
     pub(super) timed_out: bool,
+    /// Where what did not verify and what could not be read is; not more than [`MAX_PLACES`].
+    pub(super) places: Vec<Place>,
+}
+
+/// Where damage is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the row under this key, which says what is wrong with it.
+    Row(Vec<u8>, &'static str),
+    /// Behind this key, or at the first key, reading fails for this reason.
+    Behind(Option<Vec<u8>>, String),
 }
 
 impl Findings {
@@ -84,6 +97,8 @@ impl Findings {
         self.failed_reads += other.failed_reads;
         self.failure = self.failure.take().or(other.failure);
         self.newer = self.newer.take().or(other.newer);
+        let room = MAX_PLACES.saturating_sub(self.places.len());
+        self.places.extend(other.places.into_iter().take(room));
     }
 }
 
@@ -207,6 +222,13 @@ impl Reader {
                     Ok(()) => break,
                     Err(text) => {
                         self.findings.failed_reads += 1;
+                        if self.findings.places.len() < MAX_PLACES {
+                            let low = match &range.low {
+                                Bound::Included(key) | Bound::Excluded(key) => Some(key.clone()),
+                                Bound::Unbounded => None,
+                            };
+                            self.findings.places.push(Place::Behind(low, text.clone()));
+                        }
                         self.findings.failure.get_or_insert(text);
                         if depth < RETRY_DEPTH && self.may_retry() {
                             todo.extend(halves(range).into_iter().flatten().map(|half| (half, depth + 1)));
@@ -245,6 +267,9 @@ impl Reader {
             Ok(decoded) => decoded,
             Err(Fault::Damaged) => {
                 self.findings.damaged_rows += 1;
+                if self.findings.places.len() < MAX_PLACES {
+                    self.findings.places.push(Place::Row(key.to_vec(), codec::what_is_wrong(key, value)));
+                }
                 return;
             }
             Err(Fault::Newer(what)) => {

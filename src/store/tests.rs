@@ -7,6 +7,7 @@ mod format;
 mod kill;
 mod later;
 mod restart;
+mod tools;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, sync::atomic::Ordering::Relaxed};
 

@@ -3,7 +3,7 @@
 use super::{super::sidecar, *};
 
 /// A store of 40 services of 50 instances in 41 batches, closed; with a snapshot if it was opened again.
-fn build(dir: &Path, with_snapshot: bool) -> Content {
+pub(super) fn build(dir: &Path, with_snapshot: bool) -> Content {
     let mut store = open_with(options(dir, Durability::Written)).unwrap().store;
     let mut content = Content::new();
     let mut put = |batch: &[Row]| {
@@ -235,10 +235,10 @@ fn damage_that_an_earlier_start_found_is_reported_by_the_next() {
     assert_healed(opened, dir.path());
 }
 
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -247,7 +247,7 @@ impl Random {
 }
 
 /// What happened to one store.
-fn harm(db: &Path, random: &mut Random) -> String {
+pub(super) fn harm(db: &Path, random: &mut Random) -> String {
     let mut bytes = fs::read(db).unwrap();
     let length = bytes.len() as u64;
     let at = usize::try_from(random.below(length)).unwrap();
