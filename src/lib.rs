@@ -22,7 +22,7 @@
 //! | [`model`] | the nouns: keys, instances, settings, commands, rows |
 //! | [`error`] | one error, classed by what the caller can do |
 //! | [`registry`] | the state in memory: `apply(row)` and queries; no I/O, no clock, no await |
-//! | [`store`] | the state on disk: open, recover, append; the only room that knows sled and bincode |
+//! | [`store`] | the state on disk: open, recover, append; the only room that knows sled and bincode; tools for data at rest |
 //! | [`commit`] | the write path, the only place that knows the order |
 //! | [`health`] | beats and their absence: timing wheel, expiry, empty services; active checks of persistent instances |
 //! | [`push`] | subscribers (stored too) and the datagrams that tell them of changes; lists as both see them |

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -143,4 +145,108 @@ fn what_is_not_built_is_refused() {
     let home = home_with("");
     let member = nacre(home.path(), &["--member", "127.0.0.1", "--member", "10.0.0.2:8848"], &[]);
     assert!(refusal(&member, 2).starts_with("nacre: member 10.0.0.2:8848 (from flag --member): clustering"));
+}
+
+/// One persistent instance as a real Nacos keeps it.
+fn nacos_data(home: &Path) -> std::path::PathBuf {
+    let folder = home.join("nacos/data/naming");
+    fs::create_dir_all(folder.join("data/public")).unwrap();
+    let key = "com.alibaba.nacos.naming.iplist.public##DEFAULT_GROUP@@orders";
+    let record =
+        format!(r#"{{"key":"{key}","value":{{"instanceList":[{{"ip":"10.0.0.1","port":80}}]}},"timestamp":0}}"#);
+    fs::write(folder.join("data/public").join(key), record).unwrap();
+    folder
+}
+
+#[test]
+fn store_tools_from_one_end_to_the_other() {
+    let home = home_with("");
+    let run = |arguments: &[&str]| nacre(home.path(), &[&["store"], arguments].concat(), &[]);
+    let done = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+        stdout(&output).to_owned()
+    };
+    let nacos = nacos_data(home.path());
+    assert!(done(&["import", "data", nacos.to_str().unwrap()]).contains("1 persistent instances"));
+    assert!(refusal(&run(&["import", "data", nacos.to_str().unwrap()]), 1).contains("--merge"));
+    assert!(done(&["inspect", "--home", "."]).contains("1 services in 1 namespaces"));
+    let shown: serde_json::Value = serde_json::from_str(&done(&["inspect", "data", "--json"])).unwrap();
+    assert_eq!((&shown["rows"], &shown["kinds"]["persistentInstances"]), (&2.into(), &1.into()));
+    assert!(done(&["verify", "data"]).contains("sound, 2 rows"));
+    assert!(done(&["compact", "data"]).starts_with("2 rows: "));
+    let lines = done(&["export", "data"]);
+    assert_eq!((lines.lines().count(), done(&["export", "--home", ".", "-"]).lines().count()), (4, 4));
+    assert_eq!(done(&["export", "--home", ".", "all.jsonl"]), "");
+    assert!(done(&["import", "new", "all.jsonl"]).starts_with("imported 2 rows from all.jsonl"));
+    assert_eq!(done(&["export", "new"]).lines().nth(2), lines.lines().nth(2));
+    // Damage: one bit in the middle of the file.
+    let current = fs::read_to_string(home.path().join("new/CURRENT")).unwrap();
+    let db = home.path().join("new").join(current.trim()).join("db");
+    let mut bytes = fs::read(&db).unwrap();
+    let middle = bytes.iter().rposition(|byte| *byte != 0).unwrap() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&db, bytes).unwrap();
+    let verdict = run(&["verify", "new"]);
+    assert_eq!(verdict.status.code(), Some(1), "{verdict:?}");
+    assert!(stdout(&verdict).contains("damaged") && stdout(&verdict).contains("/db byte "), "{verdict:?}");
+    let shown = run(&["verify", "new", "--json"]);
+    assert_eq!(shown.status.code(), Some(1));
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&shown.stdout).unwrap()["sound"], false);
+    assert!(refusal(&run(&["compact", "new"]), 1).contains("the store is damaged"));
+    assert!(refusal(&run(&["export", "new"]), 1).contains("the store is damaged"));
+}
+
+#[test]
+fn store_tools_refuse_in_one_line() {
+    let home = home_with("");
+    let run = |arguments: &[&str]| nacre(home.path(), &[&["store"], arguments].concat(), &[]);
+    fs::create_dir(home.path().join("data")).unwrap();
+    for (arguments, code, said) in [
+        (&["verify"][..], 2, "name the data folder, or --home"),
+        (&["verify", "--home", ".", "data"], 2, "name no data folder"),
+        (&["import", "--home", ".", "data", "x"], 2, "name no data folder"),
+        (&["import", "data"], 2, "name what to import"),
+        (&["import"], 2, "required"),
+        (&["vrify", "data"], 2, "'verify'"),
+        (&["verify", "data"], 1, "there is no store in data"),
+        (&["verify", "nowhere"], 1, "nowhere is no folder"),
+        (&["import", "data", "nowhere"], 1, "nowhere can't be read"),
+    ] {
+        let output = run(arguments);
+        assert!(refusal(&output, code).contains(said), "{arguments:?}: {output:?}");
+    }
+    let lock = fs::File::create(home.path().join("data/lock")).unwrap();
+    fs::write(home.path().join("data/lock"), "4711\n").unwrap();
+    lock.lock().unwrap();
+    for command in ["inspect", "verify", "export", "compact"] {
+        let line = "nacre: the data folder data is in use by another process (process 4711)";
+        assert_eq!(refusal(&run(&[command, "data"]), 1), line, "{command}");
+    }
+    assert!(refusal(&run(&["import", "data", "nowhere"]), 1).contains("in use by another process"));
+}
+
+#[test]
+fn an_import_that_is_killed_leaves_nothing() {
+    let home = home_with("");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nacre"));
+    command.env_clear().current_dir(home.path()).args(["store", "import", "data", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    writeln!(input, "{{\"nacre\":\"export\",\"format\":1,\"lastAliveMs\":1,\"rows\":1000000}}").unwrap();
+    for n in 0..20_000 {
+        writeln!(input, "{{\"kind\":\"role\",\"role\":\"r\",\"user\":\"u{n}\",\"created\":1}}").unwrap();
+    }
+    let half_written = home.path().join("data/store-000002/db");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while fs::metadata(&half_written).map_or(0, |found| found.len()) < 100_000 {
+        assert!(Instant::now() < deadline, "rows are written while more come in");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let verdict = nacre(home.path(), &["store", "verify", "data"], &[]);
+    assert!(stdout(&verdict).contains("sound, 0 rows"), "{verdict:?}");
+    let again = nacre(home.path(), &["store", "import", "data", nacos_data(home.path()).to_str().unwrap()], &[]);
+    assert!(stdout(&again).starts_with("imported 2 rows"), "{again:?}");
 }

@@ -13,6 +13,7 @@ mod import;
 mod inspect;
 mod kind;
 mod line;
+pub(in crate::store) mod log;
 mod nacos;
 mod reading;
 mod rewrite;

@@ -33,6 +33,7 @@ mod second;
 mod server;
 mod services;
 mod signals;
+mod store_tools;
 mod switches;
 mod sync;
 mod systemd;

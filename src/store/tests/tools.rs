@@ -40,46 +40,61 @@ fn json(value: &impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(value).unwrap()
 }
 
-/// As many damages as the issue asks for. What a start would report `verify` reports, and nothing else, and it changes
-/// nothing.
+/// As many damages as the issue asks for, half of them to a store with a snapshot.
 #[test]
 fn verify_finds_what_a_start_would_report() {
-    let rounds = std::env::var("STORE_VERIFY_ROUNDS").ok().map_or(200, |rounds| rounds.parse().unwrap());
-    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let content = build(dirs[0].path(), false);
-    build(dirs[1].path(), true);
-    let mut random = Random(0x2545_F491_4F6C_DD1D);
-    let (mut damaged, mut placed) = (0, 0);
-    for round in 0..rounds {
-        let dir = image(dirs[round % 2].path());
-        let mut what = String::new();
-        for _ in 0..=random.below(2) {
-            what += &harm(&dir.path().join("store-000001/db"), &mut random);
+    damage_and_verify(false, 0x2545_F491_4F6C_DD1D);
+}
+
+#[test]
+fn verify_finds_what_a_start_would_report_with_a_snapshot() {
+    damage_and_verify(true, 0x9E37_79B9_7F4A_7C15);
+}
+
+/// What a start would report `verify` reports, with its place, and nothing else, and it changes nothing.
+fn damage_and_verify(with_snapshot: bool, seed: u64) {
+    let rounds = std::env::var("STORE_VERIFY_ROUNDS").ok().map_or(100, |rounds| rounds.parse().unwrap());
+    let sound = tempfile::tempdir().unwrap();
+    let content = build(sound.path(), with_snapshot);
+    assert_eq!(tools::log::spots(&sound.path().join("store-000001/db")).unwrap(), []);
+    let mut random = Random(seed);
+    let mut damaged = 0;
+    for _ in 0..rounds {
+        let dir = image(sound.path());
+        let mut what = vec![harm(&dir.path().join("store-000001/db"), &mut random)];
+        if random.below(4) == 0 {
+            what.push(harm(&dir.path().join("store-000001/db"), &mut random));
         }
         let before = bytes_in(dir.path());
         let verdict = tools::verify(&job(dir.path())).unwrap();
-        assert!(bytes_in(dir.path()) == before, "{what}: verify must change nothing");
+        assert!(bytes_in(dir.path()) == before, "{what:?}: verify must change nothing");
         let shown = json(&verdict);
         let opened = open(dir.path());
-        assert_eq!(verdict.is_sound(), opened.report.damage.is_none(), "{what}: {shown} {:?}", opened.report);
-        assert_eq!(
-            (&shown["rows"], &shown["damagedRows"]),
-            (&opened.report.rows.into(), &opened.report.skipped_rows.into())
-        );
-        if opened.content != content {
-            assert!(!verdict.is_sound(), "{what}");
+        assert_eq!(verdict.is_sound(), opened.report.damage.is_none(), "{what:?}: {shown} {:?}", opened.report);
+        let counts = (&opened.report.rows.into(), &opened.report.skipped_rows.into());
+        assert_eq!((&shown["rows"], &shown["damagedRows"]), counts, "{what:?}");
+        if verdict.is_sound() {
+            assert_eq!(opened.content, content, "{what:?}");
+            continue;
         }
-        if !verdict.is_sound() {
-            damaged += 1;
-            assert!(!shown["damage"].as_array().unwrap().is_empty());
-            let places = shown["places"].as_array().unwrap();
-            let rows = places.iter().filter(|place| place["kind"] == "row").count() as u64;
-            assert_eq!(rows, opened.report.skipped_rows, "{what}: {shown}");
-            placed += usize::from(!places.is_empty());
-            assert!(verdict.to_string().contains("damaged"));
+        damaged += 1;
+        assert!(!shown["damage"].as_array().unwrap().is_empty() && verdict.to_string().contains(": damaged, "));
+        let places = shown["places"].as_array().unwrap();
+        let rows = places.iter().filter(|place| place["kind"] == "row").count() as u64;
+        assert_eq!(rows, opened.report.skipped_rows, "{what:?}: {shown}");
+        assert!(!places.is_empty(), "{what:?}: {shown}");
+        // The message around a flipped bit is named: it begins at most one message, of a few KiB, before.
+        if let [what] = &what[..]
+            && let Some(flipped) = what.strip_prefix("bit flipped at ").and_then(|at| at.parse::<u64>().ok())
+        {
+            let at = |place: &serde_json::Value| -> Option<u64> {
+                place["place"].as_str()?.strip_prefix("store-000001/db byte ")?.parse().ok()
+            };
+            let near = places.iter().filter_map(at).any(|at| at <= flipped && flipped - at < 64 << 10);
+            assert!(near, "{what}: {shown}");
         }
     }
-    println!("{rounds} rounds: {damaged} damaged, {placed} of them with a place");
+    println!("{rounds} rounds: {damaged} damaged, all of them with a place");
     assert!(damaged > rounds / 4, "{damaged}");
 }
 

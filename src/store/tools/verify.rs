@@ -1,15 +1,16 @@
 //! Whether a store is sound, and where it is not.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::Job;
 use super::reading::{Reading, lock_as_it_is};
+use super::{Job, log};
 use crate::error::Result;
 use crate::model::settings::SettingKey;
 use crate::store::codec;
+use crate::store::folder::Folder;
 use crate::store::key::{self, Key, Names};
 use crate::store::scan::{MAX_PLACES, Place};
 
@@ -34,9 +35,9 @@ pub struct Verdict {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown {
-    /// `row` when a row is damaged, `read` when the engine can't read on.
+    /// `row` when a row is damaged, `read` when the engine can't read on, `file` when the engine's file does not verify.
     kind: &'static str,
-    /// The key in words.
+    /// The key in words, or a file and a byte in it.
     place: String,
     /// The key in hexadecimal digits.
     key: Option<String>,
@@ -60,13 +61,15 @@ pub fn verify(job: &Job<'_>) -> Result<Verdict> {
     let lock = lock_as_it_is(&job.dir)?;
     let reading = Reading::open(job, lock)?;
     let details = &reading.recovered.details;
+    let sound = details.damage.is_empty();
+    let spots = if sound { Vec::new() } else { in_files(&job.dir)? };
     Ok(Verdict {
         dir: job.dir.clone(),
-        sound: details.damage.is_empty(),
+        sound,
         rows: reading.report.rows,
         damaged_rows: reading.report.skipped_rows,
         damage: details.damage.clone(),
-        places: details.places.iter().map(shown).collect(),
+        places: details.places.iter().map(shown).chain(spots).collect(),
         more: details.places.len() >= MAX_PLACES,
     })
 }
@@ -84,6 +87,22 @@ fn shown(place: &Place) -> Shown {
             Shown { kind: "read", place: behind, key: key.as_deref().map(hex), what: what.clone() }
         }
     }
+}
+
+/// Where the files of the generations do not verify.
+fn in_files(dir: &Path) -> Result<Vec<Shown>> {
+    let (folder, mut found) = (Folder::at(dir), Vec::new());
+    for generation in folder.generations()? {
+        let name = Folder::name(generation);
+        let shown = |place: String, what: String| Shown { kind: "file", place, key: None, what };
+        match log::spots(&folder.generation(generation).join("db")) {
+            Ok(spots) => found.extend(
+                spots.into_iter().map(|spot| shown(format!("{name}/db byte {}", spot.at), spot.what.to_owned())),
+            ),
+            Err(error) => found.push(shown(format!("{name}/db"), error.to_string())),
+        }
+    }
+    Ok(found)
 }
 
 fn hex(key: &[u8]) -> String {
