@@ -1,12 +1,13 @@
 //! A progress bar on standard error when that is a terminal; nothing elsewhere.
 
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// See the module. Gone when dropped.
-pub struct Bar(Option<ProgressBar>);
+pub struct Bar(Option<(ProgressBar, AtomicBool)>);
 
 impl Bar {
     /// A bar if there is a terminal to show it on.
@@ -16,15 +17,17 @@ impl Bar {
         }
         let bar = ProgressBar::new_spinner();
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self(Some(bar))
+        Self(Some((bar, AtomicBool::new(false))))
     }
 
     /// What is being done, how much of it is done, and of how much if that is known.
     pub fn show(&self, what: &str, done: u64, of: Option<u64>) {
-        let Some(bar) = &self.0 else { return };
+        let Some((bar, is_styled)) = &self.0 else { return };
         bar.set_message(what.to_owned());
         if let Some(of) = of {
             bar.set_length(of);
+        }
+        if of.is_some() && !is_styled.swap(true, Ordering::Relaxed) {
             let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len}, {eta} left");
             if let Ok(style) = style {
                 bar.set_style(style);
@@ -35,7 +38,7 @@ impl Bar {
 
     /// Takes it off the terminal.
     pub fn clear(&self) {
-        if let Some(bar) = &self.0 {
+        if let Some((bar, _)) = &self.0 {
             bar.finish_and_clear();
         }
     }

@@ -14,6 +14,9 @@ use crate::store::options::{CACHE_BYTES, OPEN_TIMEOUT_MS};
 use crate::store::sidecar::{Record, Sidecar};
 use crate::store::table::OpenFault;
 
+/// Between two signs of progress.
+const TELL_EVERY: u64 = 1000;
+
 fn failed(text: impl std::fmt::Display) -> Error {
     Error::Storage(format!("a fresh generation can't be written, nothing has changed: {text}"))
 }
@@ -47,11 +50,14 @@ impl Rewrite {
         Ok(Self { folder, fresh: Some(fresh), index: Index::default(), sequence })
     }
 
-    /// Copies all rows of a store.
+    /// Copies all rows of a store; `told` hears now and then how many.
     pub(super) fn copy(&mut self, reading: &Reading, mut told: impl FnMut(u64)) -> Result<()> {
         reading.each(|key, value, decoded| {
             self.write(key, value, decoded.crc)?;
-            told(self.index.sums().rows);
+            let rows = self.index.sums().rows;
+            if rows.is_multiple_of(TELL_EVERY) {
+                told(rows);
+            }
             Ok(())
         })
     }
