@@ -299,7 +299,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Takes over from `later` what counts without a restart, as [`diff`] will compare it from now on.
+    /// Takes over from `later` what counts without a restart, as [`diff()`] will compare it from now on.
     pub fn take_live(&mut self, later: Config) {
         for setting in &mut self.settings {
             let is_live = KEYS.iter().any(|key| key.name == setting.key && key.is_live());

@@ -20,7 +20,7 @@ pub struct Compacted {
 /// Writes all rows to a fresh generation, and removes the old one when that is on disk.
 ///
 /// # Errors
-/// As for [`verify`](super::verify); [`Error::Storage`](crate::error::Error::Storage) when the store is damaged or there
+/// As for [`verify()`](super::verify()); [`Error::Storage`](crate::error::Error::Storage) when the store is damaged or there
 /// is no room: nothing has changed then.
 pub fn compact(job: &Job<'_>) -> Result<Compacted> {
     drop(lock_as_it_is(&job.dir)?);

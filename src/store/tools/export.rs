@@ -69,7 +69,7 @@ pub struct Exported {
 /// read it: hashes of passwords are in it. Nothing in the data folder changes.
 ///
 /// # Errors
-/// As for [`verify`](super::verify); [`Error::Storage`] when it can't be written, and when the store is damaged, unless
+/// As for [`verify()`](super::verify()); [`Error::Storage`] when it can't be written, and when the store is damaged, unless
 /// `despite_damage` asks for the sound rows.
 pub fn export(job: &Job<'_>, to: Option<&Path>, despite_damage: bool) -> Result<Exported> {
     let lock = lock_as_it_is(&job.dir)?;
