@@ -27,11 +27,12 @@ impl Bar {
         if let Some(of) = of {
             bar.set_length(of);
         }
-        if of.is_some() && !is_styled.swap(true, Ordering::Relaxed) {
-            let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len}, {eta} left");
-            if let Ok(style) = style {
-                bar.set_style(style);
-            }
+        if is_styled.swap(of.is_some(), Ordering::Relaxed) != of.is_some() {
+            let measured = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len}, {eta} left");
+            bar.set_style(match measured {
+                Ok(measured) if of.is_some() => measured,
+                _ => ProgressStyle::default_spinner(),
+            });
         }
         bar.set_position(done);
     }

@@ -9,7 +9,6 @@ use super::reading::{Reading, lock_as_it_is};
 use super::{Job, log};
 use crate::error::Result;
 use crate::model::settings::SettingKey;
-use crate::store::codec;
 use crate::store::folder::Folder;
 use crate::store::key::{self, Key, Names};
 use crate::store::scan::{MAX_PLACES, Place};
@@ -143,7 +142,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dir = self.dir.display();
         if self.sound {
-            return writeln!(f, "{dir}: sound, {} rows (schema up to {})", self.rows, codec::SCHEMA);
+            return writeln!(f, "{dir}: sound, {} rows", self.rows);
         }
         writeln!(f, "{dir}: damaged, {} rows are sound, {} are not", self.rows, self.damaged_rows)?;
         self.damage.iter().try_for_each(|damage| writeln!(f, "  {damage}"))?;
