@@ -6,7 +6,7 @@
 
 mod auth;
 mod diff;
-mod flags;
+pub mod flags;
 mod keys;
 mod log;
 mod members;

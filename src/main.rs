@@ -6,12 +6,14 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+use nacre::config::flags::{DrillFlags, LoadFlags};
 use nacre::config::{self, Config, Flags, LogFormat, NoteLevel, Source, StoreCommand, StoreFlags};
 use nacre::error::{Error, Result};
 use nacre::node;
 use nacre::store::tools::{self, Job};
 use nacre::telemetry::progress::Bar;
 use nacre::telemetry::{self, FileSettings, Keep, Logging, Style};
+use nacre::tools::Verdict;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,6 +22,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const FAILED: u8 = 1;
 /// Wrong usage or configuration: starting again changes nothing.
 const MISCONFIGURED: u8 = 2;
+/// A tool has done its work, and what it found is not good.
+const NOT_GOOD: u8 = 1;
+/// A tool could not do its work.
+const NOT_DONE: u8 = 3;
 
 const EPILOGUE: &str = "\
 Examples:
@@ -44,6 +50,36 @@ Exit codes:
   1  could not start or failed while running (port in use, data folder locked or not readable, ...)
   2  wrong flags or configuration; one line on standard error says what and where";
 
+const LOAD_EPILOGUE: &str = "\
+Examples:
+  nacre load --server http://127.0.0.1:8848                             what real clients send, as fast as possible
+  nacre load --server http://127.0.0.1:8848 --scenario beat-light --connections 64 --duration 30s
+  nacre load --server http://127.0.0.1:8848 --scenario register --rate 20000 --json load.json
+
+Registers instances in services `nacre-load-SEED-*` and removes them at the end (unless --keep). At the end all lists
+are read: a registration that was acknowledged must be there, a deregistration must not.
+
+Exit codes:
+  0  all that was acknowledged is there
+  1  something acknowledged is missing, or nothing was acknowledged
+  2  wrong flags; one line on standard error says what
+  3  the load could not be made (no server, login refused, ...)";
+
+const DRILL_EPILOGUE: &str = "\
+Examples:
+  nacre drill --server http://127.0.0.1:8848 --start 'nacre serve --home /srv/nacre --port 8848' --html drill.html
+  nacre drill --server http://127.0.0.1:8848 --start 'nacre serve --durability off' --clients 500 --rounds 3
+  nacre drill --server http://127.0.0.1:8848 --start 'bash nacos/bin/startup.sh -m standalone' --kill TERM --down 2s
+
+Clients beat as the Java client 1.4.2 does and register again on code 20404; a subscriber takes UDP pushes. The server
+that the drill starts belongs to it: it is stopped at the end (unless --leave-running).
+
+Exit codes:
+  0  within the limits (--max-missing, --max-reregistrations, --max-gap-ms, --max-lost-pushes)
+  1  a limit is exceeded, or the lists did not become complete again
+  2  wrong flags; one line on standard error says what
+  3  the drill could not be run (the server does not start, the port is taken, ...)";
+
 /// A service registry for Nacos 1.x clients that does not forget its instances when it restarts
 #[derive(Debug, Parser)]
 #[command(name = "nacre", version, after_help = EPILOGUE, args_conflicts_with_subcommands = true)]
@@ -59,6 +95,12 @@ enum Command {
     /// Run the server (the default)
     #[command(after_help = EPILOGUE)]
     Serve(Box<Flags>),
+    /// Put load on any server with this API and verify what it acknowledged
+    #[command(after_help = LOAD_EPILOGUE)]
+    Load(Box<LoadFlags>),
+    /// Kill and restart any server with this API and measure what its clients see
+    #[command(after_help = DRILL_EPILOGUE)]
+    Drill(Box<DrillFlags>),
     /// Look at, check and move the data of a stopped server
     Store(StoreFlags),
     /// Print a completion script for a shell
@@ -79,12 +121,24 @@ fn main() -> ExitCode {
     };
     match cli.command.unwrap_or(Command::Serve(Box::new(cli.flags))) {
         Command::Serve(flags) => serve(*flags),
+        Command::Load(flags) => judged(nacre::tools::load::run(&flags)),
+        Command::Drill(flags) => judged(nacre::tools::drill::run(&flags)),
         Command::Store(flags) => store(&flags.command),
         Command::Completions { shell } => print(|out| {
             clap_complete::generate(shell, &mut Cli::command(), "nacre", out);
             Ok(())
         }),
         Command::Man => print(|out| clap_mangen::Man::new(Cli::command()).render(out)),
+    }
+}
+
+/// The exit code of a tool.
+fn judged(verdict: Result<Verdict>) -> ExitCode {
+    match verdict {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Bad) => ExitCode::from(NOT_GOOD),
+        Err(Error::Input(text)) => fail(MISCONFIGURED, &text),
+        Err(error) => fail(NOT_DONE, error.message()),
     }
 }
 

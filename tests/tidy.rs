@@ -35,7 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cluster", &["registry", "commit", "wire"]),
     ("consensus", &["commit", "registry", "store::table", "cluster::peer"]),
     ("http", &["wire", "config", "telemetry", "registry", "commit", "health", "push", "cluster", "consensus"]),
-    ("tools", &["wire", "config", "telemetry"]),
+    ("tools", &["config::flags"]),
     (
         "node",
         &[
@@ -66,7 +66,10 @@ const CRATE_ROOMS: &[(&str, &[&str])] = &[
     ("http_body_util", &["http", "cluster::peer", "health::checks::http", "tools"]),
     ("axum", &["http"]),
     ("mysql_async", &["health::checks::mysql"]),
-    ("url", &["health::checks::http"]),
+    ("url", &["health::checks::http", "tools::client"]),
+    ("hdrhistogram", &["tools"]),
+    ("httparse", &["tools::client"]),
+    ("rustix", &["tools::drill::process"]),
     ("clap", &["main", "config::flags"]),
     ("clap_complete", &["main"]),
     ("clap_mangen", &["main"]),

@@ -1,11 +1,19 @@
-//! What `nacre serve` is told on its command line.
+//! What nacre is told on its command line: here the server, below the tools.
+
+mod drill;
+mod load;
+mod span;
+mod target;
 
 mod store;
 
 use std::path::PathBuf;
 
 use super::keys::{self, Key};
+pub use drill::DrillFlags;
+pub use load::{LoadFlags, Scenario};
 pub use store::{Place, StoreCommand, StoreFlags};
+pub use target::TargetFlags;
 
 /// Flags of `nacre serve`. Values stay text here: [`super::Config::load`] reads them by the rules of the property that
 /// each stands for, so that a bad value reads the same wherever it comes from.
