@@ -62,6 +62,8 @@ pub struct Fleet {
     pub group: String,
     /// Of every instance, as a JSON object.
     pub metadata: String,
+    /// Between two beats, as beats say it.
+    pub period_ms: u64,
 }
 
 impl Fleet {
@@ -90,7 +92,7 @@ impl Fleet {
 }
 
 /// The address of an instance.
-fn ip(instance: u32) -> Ipv4Addr {
+pub fn ip(instance: u32) -> Ipv4Addr {
     Ipv4Addr::from((10 << 24) | (instance & (MAX_INSTANCES - 1)))
 }
 
@@ -158,9 +160,9 @@ impl Requests {
         let name = serde_json::Value::from(format!("{}@@{}-", fleet.group, fleet.prefix)).to_string();
         let name = name.strip_suffix('"').unwrap_or_default();
         let json = format!(
-            "{{\"cluster\":\"{CLUSTER}\",\"ip\":\"\u{1}\",\"metadata\":{},\"period\":5000,\"port\":{PORT},\"scheduled\":false,\
+            "{{\"cluster\":\"{CLUSTER}\",\"ip\":\"\u{1}\",\"metadata\":{},\"period\":{},\"port\":{PORT},\"scheduled\":false,\
              \"serviceName\":{name}\u{2}\",\"stopped\":false,\"weight\":1.0}}",
-            fleet.metadata
+            fleet.metadata, fleet.period_ms
         );
         let beat = format!("beat={}&", encoded(&json).replace("%01", IP).replace("%02", SERVICE));
         // The length of a beat differs with the address: see `write`.
@@ -225,6 +227,7 @@ mod tests {
             namespace: "public".into(),
             group: "G:1".into(),
             metadata: r#"{"a":"é&b"}"#.into(),
+            period_ms: 700,
         }
     }
 
@@ -257,6 +260,7 @@ mod tests {
         let json = percent_encoding::percent_decode_str(json).decode_utf8().unwrap();
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["serviceName"], "G:1@@a b\"-00001");
+        assert_eq!(json["period"], 700);
         assert_eq!((&json["ip"], &json["metadata"]["a"]), (&"10.0.0.4".into(), &"é&b".into()));
 
         let mut head = Vec::new();

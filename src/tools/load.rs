@@ -165,6 +165,7 @@ fn plan(flags: &LoadFlags) -> Result<(Fleet, Plan)> {
         namespace: flags.target.namespace.clone(),
         group: flags.target.group.clone(),
         metadata: METADATA.into(),
+        period_ms: 5_000,
     };
     Ok((fleet, Plan { connections, threads, timeout: flags.timeout, seed: flags.seed }))
 }

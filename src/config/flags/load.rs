@@ -23,6 +23,20 @@ pub enum Scenario {
     Churn,
 }
 
+impl Scenario {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::BeatFull => "beat-full",
+            Self::BeatLight => "beat-light",
+            Self::List => "list",
+            Self::Mixed => "mixed",
+            Self::Churn => "churn",
+        }
+    }
+}
+
 /// Flags of `nacre load`. Numbers are within their limits; what they mean together, the tool checks.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub struct LoadFlags {

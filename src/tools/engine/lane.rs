@@ -219,6 +219,7 @@ mod tests {
             namespace: text(),
             group: text(),
             metadata: text(),
+            period_ms: 5_000,
         };
         Reader { beat: Vec::new(), complete: complete.map(fleet) }
     }

@@ -18,6 +18,7 @@ fn fleet() -> Fleet {
         namespace: "public".into(),
         group: "G".into(),
         metadata: "{}".into(),
+        period_ms: 5_000,
     }
 }
 

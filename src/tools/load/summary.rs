@@ -28,7 +28,7 @@ pub(super) struct Row {
 pub(super) struct Report {
     #[serde(flatten)]
     facts: Facts,
-    scenario: String,
+    scenario: &'static str,
     services: u32,
     instances_per_service: u32,
     connections: u32,
@@ -69,7 +69,7 @@ impl Report {
         };
         Self {
             facts,
-            scenario: format!("{:?}", flags.scenario),
+            scenario: flags.scenario.name(),
             services: flags.services,
             instances_per_service: flags.instances,
             connections: plan.connections,
@@ -102,7 +102,7 @@ impl Report {
         let mut out = format!(
             "{}{version}: {}, {} services x {} instances, {} connections, {} threads, {pace}; {:.1} s{}\n\n",
             self.facts.server,
-            self.scenario.to_lowercase(),
+            self.scenario,
             grouped(f64::from(self.services)),
             grouped(f64::from(self.instances_per_service)),
             self.connections,
