@@ -119,7 +119,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    match cli.command.unwrap_or(Command::Serve(Box::new(cli.flags))) {
+    match cli.command.unwrap_or_else(|| Command::Serve(Box::new(cli.flags))) {
         Command::Serve(flags) => serve(*flags),
         Command::Load(flags) => judged(nacre::tools::load::run(&flags)),
         Command::Drill(flags) => judged(nacre::tools::drill::run(&flags)),

@@ -274,7 +274,15 @@ mod tests {
 
     fn fleet(services: u32, instances: u32) -> Fleet {
         let text = String::new;
-        Fleet { services, instances, prefix: text(), namespace: text(), group: text(), metadata: text(), period_ms: 5_000 }
+        Fleet {
+            services,
+            instances,
+            prefix: text(),
+            namespace: text(),
+            group: text(),
+            metadata: text(),
+            period_ms: 5_000,
+        }
     }
 
     fn steps(scenario: Scenario, seed: u64, count: usize) -> Vec<Step> {

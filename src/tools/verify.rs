@@ -207,7 +207,15 @@ mod tests {
 
     fn fleet() -> Fleet {
         let text = String::new;
-        Fleet { services: 2, instances: 6, prefix: "p".into(), namespace: text(), group: text(), metadata: text(), period_ms: 5_000 }
+        Fleet {
+            services: 2,
+            instances: 6,
+            prefix: "p".into(),
+            namespace: text(),
+            group: text(),
+            metadata: text(),
+            period_ms: 5_000,
+        }
     }
 
     fn list(instances: &[u32]) -> String {

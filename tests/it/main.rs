@@ -37,3 +37,4 @@ mod store_tools;
 mod switches;
 mod sync;
 mod systemd;
+mod tools;

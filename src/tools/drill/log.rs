@@ -111,7 +111,9 @@ impl Log {
     pub(super) fn since(&self, from: Duration) -> Result<Vec<Entry>> {
         let entries = self.entries.lock();
         if entries.len() >= MAX_ENTRIES {
-            return Err(Error::Limit("more happened than can be noted: fewer --clients, --services or --rounds".into()));
+            return Err(Error::Limit(
+                "more happened than can be noted: fewer --clients, --services or --rounds".into(),
+            ));
         }
         Ok(entries.iter().filter(|(at, _)| *at >= from).copied().collect())
     }

@@ -25,7 +25,11 @@ pub(super) fn page(report: &Report) -> String {
         grouped(f64::from(report.clients)),
         grouped(f64::from(report.services)),
         report.facts.server,
-        if report.rounds.len() == 1 { "one stop and start".into() } else { format!("{} stops and starts", report.rounds.len()) },
+        if report.rounds.len() == 1 {
+            "one stop and start".into()
+        } else {
+            format!("{} stops and starts", report.rounds.len())
+        },
         report.facts.began
     );
     let mut page = Page::new(&format!("Restart drill: {}", report.label), &lead);
@@ -47,8 +51,7 @@ pub(super) fn page(report: &Report) -> String {
 
 fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let limits = &report.limits;
-    let mut judged =
-        format!("at most {} missing, {} registered again", limits.max_missing, limits.max_reregistrations);
+    let mut judged = format!("at most {} missing, {} registered again", limits.max_missing, limits.max_reregistrations);
     if let Some(ms) = limits.max_gap_ms {
         judged += &format!(", gap {} ms", grouped(ms as f64));
     }
@@ -160,22 +163,24 @@ fn marks(round: &Round) -> Vec<Mark> {
     .collect()
 }
 
-/// From the first look at which nothing was served to the next at which something was.
+/// From the stop to the first list, and from any other look at which nothing was served to the next at which something
+/// was.
 fn outages(round: &Round) -> Vec<(f64, f64)> {
-    let mut outages = Vec::new();
+    let figures = &round.timeline.figures;
+    let end = round.timeline.points.last().map_or(0, |point| point.at_ms);
+    let served = figures.start_ms.zip(figures.start_to_first_list_ms).map_or(end, |(start, ms)| (start + ms) as i64);
+    let mut outages = vec![(0, served)];
     let mut from = None;
-    for point in &round.timeline.points {
-        let at = seconds(point.at_ms);
+    for point in round.timeline.points.iter().filter(|point| point.at_ms > served) {
         match (point.sweep.served, from) {
-            (0, None) => from = Some(at),
+            (0, None) => from = Some(point.at_ms),
             (1.., Some(since)) => {
-                outages.push((since, at));
+                outages.push((since, point.at_ms));
                 from = None;
             }
             _ => {}
         }
     }
-    let end = round.timeline.points.last().map_or(0.0, |point| seconds(point.at_ms));
     outages.extend(from.map(|since| (since, end)));
-    outages
+    outages.into_iter().map(|(from, to)| (seconds(from), seconds(to))).collect()
 }

@@ -241,13 +241,7 @@ impl<'a> Drill<'a> {
     }
 
     /// Makes the changes as soon as a list is served; true when all lists stayed complete for long enough.
-    async fn recovered(
-        &self,
-        process: &mut Process,
-        listed: &JoinHandle<()>,
-        line: &Line,
-        name: &str,
-    ) -> Result<bool> {
+    async fn recovered(&self, process: &mut Process, listed: &JoinHandle<()>, line: &Line, name: &str) -> Result<bool> {
         let settle = self.flags.settle.unwrap_or(self.flags.beat_interval + Duration::from_secs(3));
         let started = Instant::now();
         let mut changed = false;
@@ -266,7 +260,11 @@ impl<'a> Drill<'a> {
             if started.elapsed() >= self.flags.patience + settle {
                 return Ok(false);
             }
-            line.say(format!("{name}: lists complete for {:.1} of {:.1} s", complete.as_secs_f64(), settle.as_secs_f64()));
+            line.say(format!(
+                "{name}: lists complete for {:.1} of {:.1} s",
+                complete.as_secs_f64(),
+                settle.as_secs_f64()
+            ));
             tokio::time::sleep(PAUSE).await;
         }
     }

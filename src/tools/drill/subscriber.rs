@@ -129,7 +129,8 @@ impl Subscriber {
             let Ok((length, from)) = self.socket.recv_from(&mut bytes).await else { continue };
             let Some(push) = read_push(bytes.get(..length).unwrap_or_default()) else { continue };
             let time = push.last_ref_time.to_string();
-            let ack = format!("{{\"type\": \"push-ack\", \"lastRefTime\":\"{}\", \"data\":\"\"}}", time.trim_matches('"'));
+            let ack =
+                format!("{{\"type\": \"push-ack\", \"lastRefTime\":\"{}\", \"data\":\"\"}}", time.trim_matches('"'));
             let _ = self.socket.send_to(ack.as_bytes(), from).await;
             let Ok(named) = serde_json::from_str::<Named>(&push.data) else { continue };
             if let Some(service) = self.service(&named.name) {
@@ -205,7 +206,9 @@ mod tests {
 
     #[test]
     fn polls_slow_down_while_there_is_nobody() {
-        let listed = |hosts: &str| serde_json::from_str::<Listed>(&format!(r#"{{"hosts":[{hosts}],"cacheMillis":10000}}"#)).unwrap();
+        let listed = |hosts: &str| {
+            serde_json::from_str::<Listed>(&format!(r#"{{"hosts":[{hosts}],"cacheMillis":10000}}"#)).unwrap()
+        };
         let (full, empty, mut failures) = (listed(r#"{"ip":"10.0.0.1","port":1}"#), listed(""), 0);
         let mut seconds = |listed: Option<&Listed>| pause(listed, &mut failures).as_secs();
         assert_eq!([seconds(Some(&full)), seconds(None), seconds(Some(&empty)), seconds(None)], [10, 1, 2, 4]);

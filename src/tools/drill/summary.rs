@@ -54,7 +54,9 @@ impl Report {
             label: plain(flags.label.as_ref().unwrap_or(&format!("{}{version}", facts.server))),
             facts,
             start: plain(&flags.start),
-            stop: plain(flags.stop.as_ref().unwrap_or(&format!("SIG{}", flags.kill.to_uppercase().trim_start_matches("SIG")))),
+            stop: plain(
+                flags.stop.as_ref().unwrap_or(&format!("SIG{}", flags.kill.to_uppercase().trim_start_matches("SIG"))),
+            ),
             clients: flags.clients,
             services: flags.services,
             beat_interval_ms: flags.beat_interval.as_millis() as u64,

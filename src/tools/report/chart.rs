@@ -5,7 +5,7 @@ use super::grouped;
 use super::html::escaped;
 
 const WIDTH: f64 = 980.0;
-const PLOT_HEIGHT: f64 = 220.0;
+const PLOT_HEIGHT: f64 = 190.0;
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 16.0;
 const BELOW: f64 = 46.0;
@@ -114,9 +114,7 @@ fn number(value: f64, tick: f64) -> String {
 impl Chart {
     /// Title, legend and drawing.
     pub fn figure(&self) -> String {
-        let key = |color: &str, name: &str| {
-            format!("<span style=\"--key:var(--{color})\">{}</span>", escaped(name))
-        };
+        let key = |color: &str, name: &str| format!("<span style=\"--key:var(--{color})\">{}</span>", escaped(name));
         let mut legend: String =
             self.series.iter().map(|series| key(&format!("c{}", series.color % 6), &series.name)).collect();
         if !self.bands.is_empty() {
@@ -130,14 +128,13 @@ impl Chart {
         let x = if to > from { (from, to) } else { (from, from + 1.0) };
         let rows = self.rows(&Scale { x, y_top: 1.0, top: 0.0 });
         let top = ABOVE + ROW * rows.iter().map(|(_, row)| row + 1).max().unwrap_or(0) as f64;
-        let highest = self.highest().max(self.y_least).max(1e-9);
+        let most = self.highest();
+        let highest = most.max(self.y_least).max(1e-9);
         let step = tick(highest);
         let scale = Scale { x, y_top: (highest / step).ceil() * step, top };
         let height = scale.bottom() + BELOW;
-        let mut out = format!(
-            "<svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{}\">\n",
-            escaped(&self.title)
-        );
+        let mut out =
+            format!("<svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{}\">\n", escaped(&self.title));
         self.axes(&scale, step, &mut out);
         for (from, to) in &self.bands {
             let (left, right) = (scale.x(*from), scale.x(*to));
@@ -145,6 +142,10 @@ impl Chart {
                 "<rect class=\"band\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{PLOT_HEIGHT}\"/>\n",
                 (right - left).max(1.0)
             );
+        }
+        if most <= 0.0 {
+            let (x, y) = (f64::midpoint(LEFT, WIDTH - RIGHT), top + PLOT_HEIGHT / 2.0);
+            out += &format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">none</text>\n");
         }
         let mut stacked: Vec<(f64, f64)> = Vec::new();
         for series in &self.series {
@@ -199,7 +200,7 @@ impl Chart {
         *out += &format!(
             "<line class=\"axis\" x1=\"{LEFT}\" y1=\"{bottom:.1}\" x2=\"{right}\" y2=\"{bottom:.1}\"/>\
              <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
-             <text x=\"4\" y=\"12\">{}</text>\n",
+             <text x=\"0\" y=\"12\">{}</text>\n",
             f64::midpoint(LEFT, right),
             bottom + 38.0,
             escaped(&self.x_name),
@@ -335,7 +336,10 @@ mod tests {
         for (range, wanted) in [(1.0, 0.2), (20.0, 5.0), (42.0, 10.0), (100.0, 20.0), (7.0, 2.0), (1234.0, 500.0)] {
             assert!((tick(range) - wanted).abs() < 1e-9, "{range}: {}", tick(range));
         }
-        assert_eq!((number(0.2, 0.2), number(1500.0, 500.0), number(0.05, 0.01)), ("0.2".into(), "1,500".into(), "0.05".into()));
+        assert_eq!(
+            (number(0.2, 0.2), number(1500.0, 500.0), number(0.05, 0.01)),
+            ("0.2".into(), "1,500".into(), "0.05".into())
+        );
     }
 
     #[test]
@@ -354,6 +358,9 @@ mod tests {
     fn names_of_marks_do_not_cover_each_other() {
         let chart = chart();
         let rows = chart.rows(&Scale { x: (-2.0, 10.0), y_top: 1.0, top: 0.0 });
-        assert_eq!(rows.iter().map(|(mark, row)| (mark.name.as_str(), *row)).collect::<Vec<_>>(), [("kill", 0), ("start", 1), ("complete", 0)]);
+        assert_eq!(
+            rows.iter().map(|(mark, row)| (mark.name.as_str(), *row)).collect::<Vec<_>>(),
+            [("kill", 0), ("start", 1), ("complete", 0)]
+        );
     }
 }
