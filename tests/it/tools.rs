@@ -140,25 +140,10 @@ fn drill(folder: &TempDir, durability: &str) -> (Option<i32>, Value, String) {
     let start =
         format!("exec '{binary}' serve --home '{home}' --bind 127.0.0.1 --port {port} --durability {durability}");
     let (json, html) = (path("report.json"), path("report.html"));
-    let output = tool(
-        &[
-            &["drill", "--server", &url, "--start", &start, "--label", "<b>ours</b>"][..],
-            &[
-                "--clients",
-                "20",
-                "--services",
-                "4",
-                "--beat-interval",
-                "500ms",
-                "--settle",
-                "1500ms",
-                "--patience",
-                "30s",
-            ],
-            &["--json", &json, "--html", &html, "--server-log", &path("server.log")],
-        ]
-        .concat(),
-    );
+    let size = "--clients 20 --services 4 --beat-interval 500ms --settle 1500ms --down 600ms --patience 30s";
+    let size: Vec<&str> = size.split(' ').collect();
+    let to = ["--json", &json, "--html", &html, "--server-log", &path("server.log"), "--label", "<b>ours</b>"];
+    let output = tool(&[&["drill", "--server", &url, "--start", &start], &size[..], &to].concat());
     let read = |file: &str| {
         std::fs::read_to_string(Path::new(file)).unwrap_or_else(|error| panic!("{error}: {}", shown(&output)))
     };

@@ -116,12 +116,12 @@ impl Process {
         shell.spawn().map_err(fault)
     }
 
-    /// How what was started ended, if all of it has.
+    /// How what was started ended, if all of it has. A script that did its work may have left a server behind elsewhere.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         let child = self.child.as_mut()?;
         let status = child.try_wait().ok().flatten()?;
         let group = Pid::from_child(child);
-        test_kill_process_group(group).is_err().then_some(status)
+        (!group_lives(group)).then_some(status)
     }
 
     /// Stops the server and waits until it is gone.
@@ -182,7 +182,7 @@ impl Process {
             (None, Some(child)) => kill_process_group(Pid::from_child(child), signal),
             (None, None) => return Err(Error::Input("there is no process to stop: give --pid or --pid-file".into())),
         };
-        sent.map_err(|error| Error::Setup(format!("the signal can't be sent: {error}")))
+        sent.map_err(|error| Error::Setup(format!("the signal can't be sent (--pid-file or --stop may help): {error}")))
     }
 
     fn is_gone(&mut self, given: Option<Pid>) -> bool {
@@ -190,9 +190,10 @@ impl Process {
         if let Some(pid) = given {
             return test_kill_process(pid).is_err() || is_zombie(pid);
         }
+        // A command may come back before the server is gone that it stops.
+        let asked = matches!(self.stop, Stop::Command(_));
         match &self.child {
-            // Members of the group that nobody waits for may stay as zombies: then the port tells.
-            Some(child) => leader && (test_kill_process_group(Pid::from_child(child)).is_err() || !self.listens()),
+            Some(child) => leader && !group_lives(Pid::from_child(child)) && !(asked && self.listens()),
             None => !self.listens(),
         }
     }
@@ -204,16 +205,15 @@ impl Process {
             // Whoever has ended already can't be signalled.
             let _ = kill_process_group(group, Signal::TERM);
             let deadline = Instant::now() + LAST_PATIENCE;
-            let gone = |child: &mut Child| {
-                child.try_wait().is_ok_and(|status| status.is_some()) && test_kill_process_group(group).is_err()
-            };
+            let gone = |child: &mut Child| child.try_wait().is_ok_and(|status| status.is_some()) && !group_lives(group);
             while !gone(&mut child) && Instant::now() < deadline {
                 std::thread::sleep(PAUSE);
             }
             let _ = kill_process_group(group, Signal::KILL);
             let _ = child.wait();
         }
-        if self.temporary && !keep_log && !self.leave_running {
+        let empty = self.log.metadata().is_ok_and(|log| log.len() == 0);
+        if self.temporary && (empty || !keep_log) && !self.leave_running {
             let _ = std::fs::remove_file(&self.log_path);
         }
     }
@@ -228,8 +228,27 @@ impl Drop for Process {
 
 /// Ended, and its parent has not noticed.
 fn is_zombie(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+    stat(&pid.as_raw_nonzero().to_string()).is_some_and(|(state, _)| state == 'Z')
+}
+
+/// State and process group of a process.
+fn stat(pid: &str) -> Option<(char, i32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it may hold anything.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.chars().next()?, fields.nth(1)?.parse().ok()?))
+}
+
+/// Whether a process of this group runs. Members that have ended count until somebody waits for them, and in a
+/// container that may be nobody: so a look at each of them decides.
+fn group_lives(group: Pid) -> bool {
+    if test_kill_process_group(group).is_err() {
+        return false;
+    }
+    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+    let names = processes.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut stats = names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter_map(|pid| stat(&pid));
+    stats.any(|(state, of)| of == group.as_raw_nonzero().get() && !matches!(state, 'Z' | 'X'))
 }
 
 #[cfg(test)]

@@ -246,7 +246,7 @@ impl<'a> Drill<'a> {
         let started = Instant::now();
         let mut changed = false;
         loop {
-            if let Some(status) = process.ended().filter(|_| !process.listens()) {
+            if let Some(status) = process.ended().filter(|status| !status.success()) {
                 return Err(Error::Unavailable(format!("the server ended: {status}")));
             }
             if listed.is_finished() && !changed {
@@ -297,7 +297,7 @@ async fn wait_for_answer(session: &Arc<Session>, process: &mut Process, patience
             Ok(answer) => format!("status {}", answer.status),
             Err(fault) => fault.to_string(),
         };
-        if let Some(status) = process.ended() {
+        if let Some(status) = process.ended().filter(|status| !status.success()) {
             return Err(Error::Unavailable(format!("the server ended before it answered: {status}")));
         }
         if began.elapsed() >= patience {
