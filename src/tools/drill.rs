@@ -104,6 +104,7 @@ async fn drilled(
         rounds.push(drill.round(nth, process, &line).await?);
     }
     drill.end(&line).await;
+    process.stop_elsewhere(flags.patience).await?;
     Ok(rounds)
 }
 

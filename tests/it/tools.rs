@@ -12,7 +12,9 @@ use crate::server::{Server, free_port};
 
 fn tool(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nacre"));
-    command.env_remove("NACRE_PASSWORD").args(arguments);
+    // What a drill keeps for its user goes with the test.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    command.env_remove("NACRE_PASSWORD").env("TMPDIR", folder.path()).args(arguments);
     command.output().expect("the binary runs")
 }
 

@@ -104,12 +104,19 @@ fn charts(report: &Report, round: &Round) -> [Chart; 3] {
             })
             .collect(),
     };
-    let bars = |name: &str, color, value: fn(&Bucket) -> u64| Series {
+    // Bars at the same place are stacked; those in the halves of a bucket stand side by side.
+    let width = BUCKET_MS as f64 / 1e3;
+    let bars = |name: &str, color, (from, share): (f64, f64), value: fn(&Bucket) -> u64| Series {
         name: name.into(),
         color,
-        shape: Shape::Bars(BUCKET_MS as f64 / 1e3),
-        points: timeline.buckets.iter().map(|bucket| (seconds(bucket.at_ms), value(bucket) as f64)).collect(),
+        shape: Shape::Bars(width * share),
+        points: timeline
+            .buckets
+            .iter()
+            .map(|bucket| (seconds(bucket.at_ms) + width * from, value(bucket) as f64))
+            .collect(),
     };
+    let (whole, left, right) = ((0.0, 1.0), (0.0, 0.5), (0.5, 0.5));
     let clients = grouped(f64::from(report.clients));
     let per = format!("per {BUCKET_MS} ms");
     [
@@ -127,8 +134,8 @@ fn charts(report: &Report, round: &Round) -> [Chart; 3] {
             &per,
             5.0,
             vec![
-                bars("lists", 2, |bucket| bucket.refused_lists),
-                bars("beats (3 tries each)", 3, |bucket| bucket.failed_beats),
+                bars("lists", 2, whole, |bucket| bucket.refused_lists),
+                bars("beats (3 tries each)", 3, whole, |bucket| bucket.failed_beats),
             ],
         ),
         chart(
@@ -136,8 +143,8 @@ fn charts(report: &Report, round: &Round) -> [Chart; 3] {
             &per,
             5.0,
             vec![
-                bars("beats answered 20404", 5, |bucket| bucket.unknown_beats),
-                bars("registered again", 4, |bucket| bucket.reregistrations),
+                bars("beats answered 20404", 5, left, |bucket| bucket.unknown_beats),
+                bars("registered again", 4, right, |bucket| bucket.reregistrations),
             ],
         ),
     ]

@@ -198,6 +198,21 @@ impl Process {
         }
     }
 
+    /// Stops a server that is not reached by a signal to what was started: one that a script left elsewhere.
+    ///
+    /// # Errors
+    /// As [`stop`](Self::stop).
+    pub(super) async fn stop_elsewhere(&mut self, patience: Duration) -> Result<()> {
+        let elsewhere = matches!(self.stop, Stop::Command(_)) || self.pid_file.is_some();
+        if self.leave_running || !elsewhere {
+            return Ok(());
+        }
+        if let Stop::Signal(signal) = &mut self.stop {
+            *signal = Signal::TERM;
+        }
+        self.stop(patience).await
+    }
+
     /// Stops what the drill started, unless it is to be left.
     pub(super) fn finish(&mut self, keep_log: bool) {
         if let Some(mut child) = self.child.take().filter(|_| !self.leave_running) {
