@@ -10,30 +10,27 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is its purpose")]
 
-#[path = "rates/bare.rs"]
-mod bare;
 #[path = "rates/load.rs"]
 mod load;
 #[path = "rates/options.rs"]
 mod options;
-#[path = "rates/process.rs"]
-mod process;
 #[path = "rates/report.rs"]
 mod report;
 #[path = "rates/work.rs"]
 mod work;
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use load::{Load, Pass, Until};
+use nacre::error::Error;
+use nacre::tools::bench::machine::fdatasync_times;
+use nacre::tools::bench::process::{Process, cpu_us};
 use options::Options;
-use process::{Process, cpu_us};
 use report::{Facts, Line};
 use work::{Fleet, Work};
 
@@ -68,9 +65,6 @@ struct Field {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if args.first().is_some_and(|arg| arg == bare::ROLE) {
-        return bare::run();
-    }
     // Test runners ask for the tests of a binary; this one has none that could be chosen.
     if args.iter().any(|arg| arg == "--list") {
         return ExitCode::SUCCESS;
@@ -134,9 +128,11 @@ impl Field {
     /// Starts all servers and registers the known instances.
     fn prepare(options: &Options, folder: &Path) -> Result<Self> {
         let load = Load { connections: options.connections, threads: options.threads };
-        let mut servers = vec![Process::bare()?];
+        let program = Path::new(env!("CARGO_BIN_EXE_nacre"));
+        let text = |error: Error| error.message().to_owned();
+        let mut servers = vec![Process::bare(program).map_err(text)?];
         for mode in MODES {
-            servers.push(Process::nacre(&folder.join(mode), mode)?);
+            servers.push(Process::nacre(program, &folder.join(mode), mode, &load::stop_flag()).map_err(text)?);
         }
         let fleet = Arc::new(Fleet::new(options.services));
         let used = vec![0; servers.len()];
@@ -189,22 +185,16 @@ impl Field {
     }
 
     fn still_alive(&mut self) -> Result<()> {
-        self.servers.iter_mut().try_for_each(Process::still_alive)
+        self.servers.iter_mut().try_for_each(Process::still_alive).map_err(|error| error.message().to_owned())
     }
 }
 
 /// Times of `count` syncs, each after 4 KiB were appended to a file in `folder`, in µs, sorted.
 fn fdatasync_us(folder: &Path, count: usize) -> std::io::Result<Vec<u32>> {
     let path = folder.join("syncs");
-    let mut file = File::create(&path)?;
-    let mut times = Vec::with_capacity(count);
-    for _ in 0..count {
-        file.write_all(&[7; 4096])?;
-        let start = Instant::now();
-        file.sync_data()?;
-        times.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
-    }
+    let times = fdatasync_times(&path, count)?;
     fs::remove_file(path)?;
+    let mut times: Vec<u32> = times.iter().map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)).collect();
     times.sort_unstable();
     Ok(times)
 }

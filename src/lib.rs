@@ -31,7 +31,7 @@
 //! | [`http`] | the API: one table of routes, handlers, the one place that picks a status |
 //! | [`config`] | flags > environment > file > default; the only reader of `conf/` |
 //! | [`telemetry`] | log lines, their files and limits, the access log; how figures are counted and shown |
-//! | [`tools`] | load generator and restart drill for any server with this API; they know nothing of the rooms above |
+//! | [`tools`] | load generator and restart drill for any server with this API, bench; they know nothing of the rooms above |
 //! | [`node`] | composition: start order, stop order; the only file that knows all |
 //!
 //! ## What never happens

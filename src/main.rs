@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use nacre::config::flags::{DrillFlags, LoadFlags};
+use nacre::config::flags::{BenchFlags, DrillFlags, LoadFlags};
 use nacre::config::{self, Config, Flags, LogFormat, NoteLevel, Source, StoreCommand, StoreFlags};
 use nacre::error::{Error, Result};
 use nacre::node;
@@ -80,6 +80,23 @@ Exit codes:
   2  wrong flags; one line on standard error says what
   3  the drill could not be run (the server does not start, the port is taken, ...)";
 
+const BENCH_EPILOGUE: &str = "\
+Examples:
+  nacre bench                                                everything, a table on the terminal
+  nacre bench --html bench.html --json bench.json            the same with a page to look at
+  nacre bench --only rates --modes synced,off --rounds 9     what durability costs, more exactly
+  nacre bench --only scale --scale 10k,100k,1m               restarts, memory and disk by number of instances
+  nacre bench --only service                                 one service with 10,000 instances
+
+Starts servers of its own on free ports of the loopback interface, with the data in a new folder in the working
+directory (--dir for another disk), and removes both at the end.
+
+Exit codes:
+  0  measured
+  1  measured, and something acknowledged was missing afterwards
+  2  wrong flags; one line on standard error says what
+  3  could not be measured (a server does not start or ends, a wrong answer, interrupted, ...)";
+
 /// A service registry for Nacos 1.x clients that does not forget its instances when it restarts
 #[derive(Debug, Parser)]
 #[command(name = "nacre", version, after_help = EPILOGUE, args_conflicts_with_subcommands = true)]
@@ -101,6 +118,9 @@ enum Command {
     /// Kill and restart any server with this API and measure what its clients see
     #[command(after_help = DRILL_EPILOGUE)]
     Drill(Box<DrillFlags>),
+    /// Measure what each durability mode costs on this machine
+    #[command(after_help = BENCH_EPILOGUE)]
+    Bench(Box<BenchFlags>),
     /// Look at, check and move the data of a stopped server
     Store(StoreFlags),
     /// Print a completion script for a shell
@@ -123,6 +143,7 @@ fn main() -> ExitCode {
         Command::Serve(flags) => serve(*flags),
         Command::Load(flags) => judged(nacre::tools::load::run(&flags)),
         Command::Drill(flags) => judged(nacre::tools::drill::run(&flags)),
+        Command::Bench(flags) => judged(nacre::tools::bench::run(&flags)),
         Command::Store(flags) => store(&flags.command),
         Command::Completions { shell } => print(|out| {
             clap_complete::generate(shell, &mut Cli::command(), "nacre", out);

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+#[path = "cli/bench.rs"]
+mod bench;
+
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;

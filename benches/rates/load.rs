@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier, OnceLock};
+use std::sync::{Arc, Barrier, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,11 +18,16 @@ const BUFFER_BYTES: usize = 16 << 10;
 /// No answer is larger.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
-static STOPPING: AtomicBool = AtomicBool::new(false);
+static STOPPING: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Whether somebody wants this process to end.
 pub(crate) fn stopping() -> bool {
     STOPPING.load(Ordering::Relaxed)
+}
+
+/// Becomes true then.
+pub(crate) fn stop_flag() -> Arc<AtomicBool> {
+    STOPPING.clone()
 }
 
 /// Lets SIGINT and SIGTERM end the run in good order: with no server and no folder left behind.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::bare;
+use nacre::tools::bench::bare::ANSWER;
 
 /// Instances of a service.
 pub(crate) const SIZE: usize = 10;
@@ -154,7 +154,7 @@ impl Fleet {
     /// Whether `body` is the right answer to the request `number` of `work`.
     pub(crate) fn is_answer(&self, work: Work, number: u64, body: &[u8]) -> bool {
         match work {
-            Work::Bare | Work::BareBeat => body == bare::ANSWER.as_bytes(),
+            Work::Bare | Work::BareBeat => body == ANSWER.as_bytes(),
             Work::Beat => body == BEAT_ANSWER,
             Work::Existing | Work::New | Work::Remove => body == OK,
             Work::List => self.is_list(self.service(number), body),

@@ -1,5 +1,6 @@
 //! What nacre is told on its command line: here the server, below the tools.
 
+mod bench;
 mod drill;
 mod load;
 mod span;
@@ -10,6 +11,7 @@ mod store;
 use std::path::PathBuf;
 
 use super::keys::{self, Key};
+pub use bench::{BenchFlags, Mode, Part};
 pub use drill::DrillFlags;
 pub use load::{LoadFlags, Scenario};
 pub use store::{Place, StoreCommand, StoreFlags};

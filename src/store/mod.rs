@@ -12,6 +12,8 @@
 //! [rebuilt](Store::rebuild) from the registry, which is the truth while the process lives.
 
 mod codec;
+#[doc(hidden)]
+pub mod coded;
 mod compact;
 mod disk;
 mod folder;

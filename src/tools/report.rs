@@ -1,6 +1,7 @@
 //! How tools tell what they found: text for terminals, JSON files, pages with charts. Whatever comes from a server, a
 //! file or a command line goes through [`plain`] or [`html::escaped`] on its way out.
 
+pub mod bars;
 pub mod chart;
 pub mod facts;
 pub mod html;

@@ -99,7 +99,7 @@ impl Scale {
 }
 
 /// A step of 1, 2 or 5 times a power of ten that divides `range` about [`TICKS`] times.
-fn tick(range: f64) -> f64 {
+pub(super) fn tick(range: f64) -> f64 {
     let rough = (range / TICKS).max(1e-9);
     let power = 10_f64.powf(rough.log10().floor());
     let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= rough * 0.999).unwrap_or(10.0);
@@ -107,7 +107,7 @@ fn tick(range: f64) -> f64 {
 }
 
 /// A value of an axis with steps of `tick`.
-fn number(value: f64, tick: f64) -> String {
+pub(super) fn number(value: f64, tick: f64) -> String {
     if tick >= 1.0 { grouped(value) } else { format!("{value:.*}", (-tick.log10()).ceil() as usize) }
 }
 

@@ -106,6 +106,11 @@ impl Page {
         self.body += &format!("<div class=\"card\">{}</div>\n", chart.figure());
     }
 
+    /// A bar chart.
+    pub fn bars(&mut self, bars: &super::bars::Bars) {
+        self.body += &format!("<div class=\"card\">{}</div>\n", bars.figure());
+    }
+
     /// The whole file.
     pub fn text(&self) -> String {
         format!(

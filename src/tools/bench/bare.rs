@@ -1,8 +1,7 @@
 //! The server to compare with: hyper and tokio with nothing on top.
 
 use std::convert::Infallible;
-use std::io::{self, Read as _, Write as _};
-use std::process::ExitCode;
+use std::io::{self, Read as _};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -12,31 +11,31 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// The first argument of a process that is to be the bare server.
-pub(crate) const ROLE: &str = "--be-the-bare-server";
+use crate::error::{Error, Result};
+use crate::tools::report::out;
+
 /// What it answers.
-pub(crate) const ANSWER: &str = "ok";
+pub const ANSWER: &str = "ok";
 
 /// Serves on a free port, which it prints, until its standard input is closed: it can't outlive its parent.
-pub(crate) fn run() -> ExitCode {
+///
+/// # Errors
+/// [`Error::Setup`] when it can't listen; otherwise it doesn't return.
+pub fn run() -> Result<Infallible> {
     std::thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.and_then(|runtime| runtime.block_on(serve())) {
-        Ok(never) => match never {},
-        Err(error) => {
-            eprintln!("the bare server: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let fault = |error: io::Error| Error::Setup(format!("the bare server: {error}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(fault)?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(fault)?;
+        out::text(&format!("{}\n", listener.local_addr().map_err(fault)?), false)?;
+        serve(&listener).await.map_err(fault)
+    })
 }
 
-async fn serve() -> io::Result<Infallible> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    println!("{}", listener.local_addr()?);
-    io::stdout().flush()?;
+async fn serve(listener: &TcpListener) -> io::Result<Infallible> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
