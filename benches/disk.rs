@@ -33,7 +33,9 @@ const BATCH: usize = 512;
 const STRIDE: usize = 7_919;
 /// Size on disk over size of live rows.
 const GOAL: f64 = 8.0;
-/// A compaction that is due has begun and ended after this time.
+/// The store looks at its size this often.
+const LOOK: Duration = Duration::from_millis(1_200);
+/// A compaction that is due has ended after this time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Size {
@@ -96,21 +98,24 @@ fn measure(size: &Size) -> bool {
         }
     }
     let took = began.elapsed();
-    // What is due is done by the clock.
-    let (stats, end) = (store.stats(), Instant::now() + PATIENCE);
+    let stats = store.stats();
     let live = stats.live_bytes.load(Ordering::Relaxed);
-    let mut on_disk = disk_bytes(folder.path()).1;
-    while on_disk as f64 > GOAL * live as f64 && on_disk > size.compact_min_bytes && Instant::now() < end {
+    // A compaction that is due begins within a second, and then takes its time.
+    let (looked, end) = (Instant::now() + LOOK, Instant::now() + PATIENCE);
+    let is_large = || {
+        let file_bytes = stats.file_bytes.load(Ordering::Relaxed);
+        file_bytes > size.compact_min_bytes && file_bytes as f64 > GOAL * live as f64
+    };
+    while Instant::now() < looked || (is_large() && Instant::now() < end) {
         store.tick(now_ms()).unwrap();
         std::thread::sleep(Duration::from_millis(5));
-        on_disk = disk_bytes(folder.path()).1;
     }
     let compactions = stats.compactions.load(Ordering::Relaxed);
     store.close().unwrap();
     let on_disk = disk_bytes(folder.path()).1;
     let ratio = on_disk as f64 / live as f64;
     let kept = open(folder.path(), Durability::Written).1 == size.instances;
-    let good = kept && (ratio <= GOAL || on_disk <= size.compact_min_bytes) && compactions > 0;
+    let good = kept && (ratio <= GOAL || on_disk <= 2 * size.compact_min_bytes) && compactions > 0;
     println!(
         "\ndisk: {} updates of {} instances in {:.1} s: {:.1} MB on disk (most seen: {:.1}), {:.1} MB of live rows: {ratio:.2} \
          times ({}: {GOAL}), {compactions} compactions{}",

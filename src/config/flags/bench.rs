@@ -80,7 +80,7 @@ pub struct BenchFlags {
     /// Wait after the last restart before memory at rest is read
     #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = span)]
     pub rest: Duration,
-    /// Folder for the data, on the disk to measure; everything in it is removed at the end [default: a new one here]
+    /// Folder on the disk to measure; the data are in a new folder in it, which goes at the end [default: .]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Measure this nacre instead of the one that runs
@@ -106,9 +106,10 @@ pub struct BenchFlags {
 /// Reads `10000`, `10k` or `1m`.
 fn scale(text: &str) -> Result<u32, String> {
     let lower = text.to_ascii_lowercase();
-    let (digits, unit) = match lower.as_bytes().last() {
-        Some(b'k') => (lower.trim_end_matches('k'), 1_000),
-        Some(b'm') => (lower.trim_end_matches('m'), 1_000_000),
+    let with = |unit: char| lower.strip_suffix(unit);
+    let (digits, unit) = match (with('k'), with('m')) {
+        (Some(digits), _) => (digits, 1_000),
+        (_, Some(digits)) => (digits, 1_000_000),
         _ => (lower.as_str(), 1),
     };
     let number = digits.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));

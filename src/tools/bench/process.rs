@@ -53,10 +53,10 @@ impl Process {
     }
 
     /// `program`, a nacre, on default settings but for the durability, with its home and its log in `folder`, which is
-    /// created if missing. Returns when it takes requests, or early when `stop` becomes true.
+    /// created if missing. Returns when it takes requests.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when it does not start.
+    /// [`Error::Unavailable`] when it does not start, or `stop` becomes true before.
     pub fn nacre(program: &Path, folder: &Path, durability: &str, stop: &Arc<AtomicBool>) -> Result<Self> {
         let fault = |why: &dyn std::fmt::Display| {
             Error::Unavailable(format!("the server ({durability}) does not start: {why}"))
@@ -88,7 +88,10 @@ impl Process {
     /// The log names the port when the server takes requests.
     fn wait_for_address(&mut self, stop: &AtomicBool) -> Result<SocketAddr> {
         let deadline = Instant::now() + START_TIMEOUT;
-        while Instant::now() < deadline && !stop.load(Ordering::Relaxed) {
+        while Instant::now() < deadline {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Unavailable("interrupted".into()));
+            }
             self.still_alive()?;
             if let Some(address) = announced(&self.log_text()) {
                 return Ok(address);

@@ -280,7 +280,7 @@ fn row(mode: &'static str, task: Task, rounds: &[&Round], bare: &[f64]) -> Row {
         server_cpu_us_per_request: each(total(|round| round.server_cpu_us), requests),
         load_cpu_us_per_request: each(total(|round| round.load_cpu_us), requests),
         written_bytes,
-        bytes_per_change: each(written_bytes, changes).filter(|_| task != Task::Mixed),
+        bytes_per_change: each(written_bytes, changes),
         write_amplification: None,
         store,
     }

@@ -18,9 +18,6 @@ const MAX_BAR: f64 = 90.0;
 /// A value above a narrower bar would run into the next one.
 const LABEL_WIDTH: f64 = 34.0;
 
-/// Of a name that may lie on a bar.
-const HALO: &str = "style=\"paint-order:stroke;stroke:var(--card);stroke-width:4px\"";
-
 /// One bar.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bar {
@@ -41,7 +38,7 @@ pub struct BarSeries {
     pub bars: Vec<Option<Bar>>,
 }
 
-/// A line across.
+/// A dashed line across, named in the legend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Level {
     /// Where.
@@ -61,7 +58,7 @@ pub struct Bars {
     pub groups: Vec<String>,
     /// In the order they stand in a group.
     pub series: Vec<BarSeries>,
-    /// Dashed lines.
+    /// To compare with.
     pub levels: Vec<Level>,
 }
 
@@ -71,7 +68,9 @@ impl Bars {
         let key = |series: &BarSeries| {
             format!("<span style=\"--key:var(--c{})\">{}</span>", series.color % 6, escaped(&series.name))
         };
-        let legend: String = self.series.iter().map(key).collect();
+        // In the drawing its name would lie on bars.
+        let line = |level: &Level| format!("<span style=\"--key:none\">dashed: {}</span>", escaped(&level.name));
+        let legend: String = self.series.iter().map(key).chain(self.levels.iter().map(line)).collect();
         format!("<h3>{}</h3><div class=\"legend\">{legend}</div>{}", escaped(&self.title), self.svg())
     }
 
@@ -122,12 +121,7 @@ impl Bars {
         }
         for level in &self.levels {
             let y = y(level.value);
-            out += &format!(
-                "<line class=\"mark\" x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\"/>\
-                 <text class=\"marked\" {HALO} x=\"{right}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
-                y - 5.0,
-                escaped(&level.name)
-            );
+            out += &format!("<line class=\"mark\" x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\"/>\n");
         }
         out + "</svg>"
     }
@@ -203,8 +197,12 @@ mod tests {
         assert_eq!(svg.matches("<rect").count(), 3);
         // Up to 50 in steps of 10: a bar of 20 is two fifths of the height.
         assert!(svg.contains(">50</text>") && !svg.contains(">60</text>") && svg.contains("height=\"92.0\""), "{svg}");
-        assert!(svg.contains("x &amp; y, two: 20.0 to 42.0") && svg.contains(">floor</text>") && !svg.contains("NaN"));
-        assert!(bars().figure().contains("<h3>a &lt; b</h3>") && !svg.contains("<one>"));
+        assert!(svg.contains("x &amp; y, two: 20.0 to 42.0") && svg.contains("class=\"mark\"") && !svg.contains("NaN"));
+        assert!(
+            bars().figure().contains("<h3>a &lt; b</h3>")
+                && bars().figure().contains("dashed: floor")
+                && !svg.contains("<one>")
+        );
         assert!(Bars::default().svg().ends_with("</svg>"));
     }
 
