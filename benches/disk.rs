@@ -42,6 +42,8 @@ struct Size {
     updates: usize,
     instances: usize,
     compact_min_bytes: u64,
+    /// At least as many are needed.
+    compactions: u64,
 }
 
 fn main() -> ExitCode {
@@ -60,9 +62,9 @@ fn main() -> ExitCode {
             eprintln!("disk: --updates and --instances need a number above 0");
             return ExitCode::FAILURE;
         };
-        Size { updates, instances, compact_min_bytes: COMPACT_MIN_BYTES }
+        Size { updates, instances, compact_min_bytes: COMPACT_MIN_BYTES, compactions: 0 }
     } else {
-        Size { updates: 60_000, instances: 500, compact_min_bytes: 1 << 20 }
+        Size { updates: 60_000, instances: 500, compact_min_bytes: 1 << 20, compactions: 1 }
     };
     if measure(&size) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -115,7 +117,8 @@ fn measure(size: &Size) -> bool {
     let on_disk = disk_bytes(folder.path()).1;
     let ratio = on_disk as f64 / live as f64;
     let kept = open(folder.path(), Durability::Written).1 == size.instances;
-    let good = kept && (ratio <= GOAL || on_disk <= 2 * size.compact_min_bytes) && compactions > 0;
+    // Without a compaction the few rows of a quick look would take more.
+    let good = kept && (ratio <= GOAL || on_disk <= 2 * size.compact_min_bytes) && compactions >= size.compactions;
     println!(
         "\ndisk: {} updates of {} instances in {:.1} s: {:.1} MB on disk (most seen: {:.1}), {:.1} MB of live rows: {ratio:.2} \
          times ({}: {GOAL}), {compactions} compactions{}",

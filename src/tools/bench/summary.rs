@@ -18,6 +18,8 @@ const NONE: &str = "-";
 /// One service: one more instance in the large one may take this much longer than in the small one.
 const GOAL_RATIO: f64 = 1.5;
 const GOAL_GB_PER_S: f64 = 0.5;
+/// By number of instances: ms until ready, MiB of memory at rest.
+const GOALS: [(u32, f64, f64); 2] = [(100_000, 300.0, 120.0), (1_000_000, 3_000.0, 1_024.0)];
 const MIB: f64 = 1_048_576.0;
 
 /// What a bench found.
@@ -198,6 +200,7 @@ impl Report {
                 synced.latency.p99_ms - off.latency.p99_ms
             ));
         }
+        all.extend(self.sizes.iter().filter_map(size_sentence));
         if let Some(Service { large, small, one_more, list }) = &self.service {
             for OneMore { mode, ratio, .. } in one_more {
                 let within = if *ratio <= GOAL_RATIO { "within" } else { "beyond" };
@@ -230,6 +233,23 @@ impl Report {
         self.faults().iter().for_each(|fault| out += &format!("{fault}\n"));
         out + if self.is_good() { "GOOD\n" } else { "BAD\n" }
     }
+}
+
+/// What a size comes to, if there is a goal for it.
+fn size_sentence(size: &Size) -> Option<String> {
+    let (_, ready_ms, rest_mib) = GOALS.iter().find(|(instances, ..)| *instances == size.instances)?;
+    let judged = |is: f64, goal: f64| if is <= goal { "reached" } else { "missed" };
+    let rest = size.memory_at_rest_bytes.map_or_else(String::new, |bytes| {
+        let mib = bytes as f64 / MIB;
+        format!("; {mib:.0} MiB at rest ({}: {})", judged(mib, *rest_mib), grouped(*rest_mib))
+    });
+    Some(format!(
+        "{} instances: ready and complete {} ms after the start ({}: {}){rest}",
+        grouped(f64::from(size.instances)),
+        grouped(size.ready_ms),
+        judged(size.ready_ms, *ready_ms),
+        grouped(*ready_ms)
+    ))
 }
 
 fn rates_table(rates: &Rates) -> Table {
