@@ -150,10 +150,7 @@ fn serve(runtime: &Runtime, served: Served, hang_ups: Signal) -> Result<()> {
         let reload = Reload { flags, config, app: app.clone(), server: server.clone() };
         let reloading = tokio::spawn(reload.run(hang_ups));
         let router = Arc::new(Router::new(app));
-        let answer = move |request, conn: Arc<Conn>| {
-            let router = router.clone();
-            async move { router.answer(request, &conn).await }
-        };
+        let answer = move |request, conn: Arc<Conn>| router.answer(request, conn);
         let stop = async {
             stop.await;
             systemd::stopping();

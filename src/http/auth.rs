@@ -133,72 +133,114 @@ impl Auth {
         &self.gate
     }
 
+    /// Says who asks, if he may do what the route needs; `None` when that takes the check of a password.
+    pub fn admit_at_once(&self, call: &Call<'_>, access: Access) -> Option<Result<Caller, Reply>> {
+        let admitted = match self.claim(call, access) {
+            Ok(Claim::Password(..)) => return None,
+            Ok(Claim::Caller(caller)) => Ok(caller),
+            Ok(Claim::User(user)) => permitted(call, access, user),
+            Err(refusal) => Err(refusal),
+        };
+        Some(told(call, admitted))
+    }
+
     /// Says who asks, if he may do what the route needs.
     ///
     /// # Errors
     /// The refusal to answer.
     pub async fn admit(&self, call: &Call<'_>, access: Access) -> Result<Caller, Reply> {
-        let admitted = self.examine(call, access).await;
-        if admitted.is_err() {
-            tracing::info!(peer = %call.peer, method = %call.method, path = call.path, "refused");
+        if let Some(admitted) = self.admit_at_once(call, access) {
+            return admitted;
         }
-        admitted
+        told(call, self.prove(call, access).await)
     }
 
-    async fn examine(&self, call: &Call<'_>, access: Access) -> Result<Caller, Reply> {
+    async fn prove(&self, call: &Call<'_>, access: Access) -> Result<Caller, Reply> {
+        let (user, attempt) = match self.claim(call, access)? {
+            Claim::Caller(caller) => return Ok(caller),
+            Claim::User(user) => return permitted(call, access, user),
+            Claim::Password(user, attempt) => (user, attempt),
+        };
+        let (app, now_ms) = (Arc::clone(call.app), call.app.clock.now_ms());
+        let checked = self.gate.run(move || app.auth.passwords.check(&attempt, now_ms)).await;
+        let verdict = checked.map_err(|error| Reply::error(&error))?;
+        permitted(call, access, right(call, user, verdict)?)
+    }
+
+    fn claim(&self, call: &Call<'_>, access: Access) -> Result<Claim, Reply> {
         if !self.is_enabled() {
             if access.changes_accounts() {
                 let message = "authentication is off: users, roles and permissions can only be changed while it is on";
                 return Err(Reply::forbidden(message, call.path));
             }
-            return Ok(Caller::Anybody);
+            return Ok(Claim::Caller(Caller::Anybody));
         }
         if access == Access::Open {
-            return Ok(Caller::Anybody);
+            return Ok(Claim::Caller(Caller::Anybody));
         }
         if self.rules().identity.as_ref().is_some_and(|identity| identity.is_shown(call.headers)) {
-            return Ok(Caller::Peer);
+            return Ok(Claim::Caller(Caller::Peer));
         }
-        let user = self.identify(call).await?;
-        let forbidden = |refusal| {
-            let message = match refusal {
-                Refusal::Forbidden => "authorization failed!",
-                Refusal::Unclear => "resource name invalid!",
-            };
-            Reply::forbidden(message, call.path)
-        };
-        access.decide(call.app.registry.settings(), &user, call).map_err(forbidden)?;
-        Ok(Caller::User(user.into()))
+        self.identify(call)
     }
 
-    /// The user that the request names and proves (`spec/auth.md` 3.1).
-    async fn identify(&self, call: &Call<'_>) -> Result<String, Reply> {
+    /// The user that the request names, and how he proves it (`spec/auth.md` 3.1).
+    fn identify(&self, call: &Call<'_>) -> Result<Claim, Reply> {
         let header = call.headers.get(AUTHORIZATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let in_header = header.as_ref().and_then(|text| text.strip_prefix(BEARER));
         if let Some(token) = in_header.or_else(|| call.params.given("accessToken")) {
-            return self.rules().tokens.user(token, now_s()).map_err(|fault| {
+            let user = self.rules().tokens.user(token, now_s()).map_err(|fault| {
                 let message = if fault == Fault::Expired { "token expired!" } else { "token invalid!" };
                 Reply::forbidden(message, call.path)
             });
+            return user.map(Claim::User);
         }
-        let unknown = || Reply::forbidden(UNKNOWN_USER, call.path);
-        let user = call.params.raw("username").filter(|name| !name.is_empty()).ok_or_else(unknown)?;
+        let user = call.params.raw("username").filter(|name| !name.is_empty());
+        let user = user.ok_or_else(|| Reply::forbidden(UNKNOWN_USER, call.path))?;
         let attempt = attempt(call, user, call.params.raw("password").unwrap_or_default());
-        let now_ms = call.app.clock.now_ms();
-        let verdict = match self.passwords.recall(&attempt, now_ms) {
-            Some(verdict) => verdict,
-            None => {
-                let app = Arc::clone(call.app);
-                let checked = self.gate.run(move || app.auth.passwords.check(&attempt, now_ms)).await;
-                checked.map_err(|error| Reply::error(&error))?
-            }
-        };
-        match verdict {
-            Verdict::Right => Ok(user.to_owned()),
-            Verdict::Wrong => Err(unknown()),
-            Verdict::Wait(wait_s) => Err(Reply::locked_out(wait_s)),
+        match self.passwords.recall(&attempt, call.app.clock.now_ms()) {
+            Some(verdict) => right(call, user.to_owned(), verdict).map(Claim::User),
+            None => Ok(Claim::Password(user.to_owned(), attempt)),
         }
     }
+}
+
+/// Who a request says that it comes from.
+enum Claim {
+    /// Proven, or not asked for.
+    Caller(Caller),
+    /// Proven; what he may do is to be looked up.
+    User(String),
+    /// To be proven.
+    Password(String, Attempt),
+}
+
+fn right(call: &Call<'_>, user: String, verdict: Verdict) -> Result<String, Reply> {
+    match verdict {
+        Verdict::Right => Ok(user),
+        Verdict::Wrong => Err(Reply::forbidden(UNKNOWN_USER, call.path)),
+        Verdict::Wait(wait_s) => Err(Reply::locked_out(wait_s)),
+    }
+}
+
+fn permitted(call: &Call<'_>, access: Access, user: String) -> Result<Caller, Reply> {
+    let forbidden = |refusal| {
+        let message = match refusal {
+            Refusal::Forbidden => "authorization failed!",
+            Refusal::Unclear => "resource name invalid!",
+        };
+        Reply::forbidden(message, call.path)
+    };
+    access.decide(call.app.registry.settings(), &user, call).map_err(forbidden)?;
+    Ok(Caller::User(user.into()))
+}
+
+/// Tells of a refusal in the log.
+fn told(call: &Call<'_>, admitted: Result<Caller, Reply>) -> Result<Caller, Reply> {
+    if admitted.is_err() {
+        tracing::info!(peer = %call.peer, method = %call.method, path = call.path, "refused");
+    }
+    admitted
 }
 
 /// `password` against what is stored for `user`.

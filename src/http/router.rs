@@ -1,12 +1,14 @@
 //! The whole API in one table, and the way from a request through it.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
@@ -187,6 +189,49 @@ struct Found {
     raw_body: bool,
 }
 
+/// A request that is being answered.
+struct Asked {
+    head: Parts,
+    began: Instant,
+    /// That it counts for.
+    number: usize,
+    conn: Arc<Conn>,
+}
+
+/// Whether somebody will look at the body.
+fn is_read(head: &Parts, found: Found) -> bool {
+    found.raw_body || BodyParams::of(&head.method, head.headers.get(CONTENT_TYPE)) != BodyParams::None
+}
+
+/// An answer that is there or will be. One that is there costs no allocation and no state machine.
+pub enum Answering {
+    /// Taken once.
+    Now(Option<Response<Full<Bytes>>>),
+    /// Something has to be waited for.
+    Later(Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>),
+}
+
+impl Answering {
+    fn now(response: Response<Full<Bytes>>) -> Self {
+        Answering::Now(Some(response))
+    }
+
+    fn later(answering: impl Future<Output = Response<Full<Bytes>>> + Send + 'static) -> Self {
+        Answering::Later(Box::pin(answering))
+    }
+}
+
+impl Future for Answering {
+    type Output = Response<Full<Bytes>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Answering::Now(response) => response.take().map_or(Poll::Pending, Poll::Ready),
+            Answering::Later(answering) => answering.as_mut().poll(cx),
+        }
+    }
+}
+
 /// The table, made quick to look up.
 pub struct Router {
     app: Arc<App>,
@@ -207,52 +252,94 @@ impl Router {
         Self { app, paths, holds: Holds::default() }
     }
 
-    /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>, conn: &Conn) -> Response<Full<Bytes>> {
+    /// Answers one request: at once where nothing has to be waited for, which is so for beats and lists.
+    pub fn answer(self: &Arc<Self>, request: Request<Incoming>, conn: Arc<Conn>) -> Answering {
         let began = Instant::now();
         let (head, body) = request.into_parts();
         let switches = self.app.registry.settings().switches();
         let (number, found) = self.find(&head, &switches);
-        let reply = match found {
-            Err(reply) => reply,
-            Ok(found) => match self.body(&head, body, found, conn).await {
+        let asked = Asked { head, began, number, conn };
+        let found = match found {
+            Err(reply) => return Answering::now(self.respond(&asked, reply)),
+            Ok(found) => found,
+        };
+        if body.is_end_stream() || !is_read(&asked.head, found) {
+            match self.handle_at_once(&asked, found, &switches) {
+                Some(Ok(Step::Answer(reply))) => return Answering::now(self.respond(&asked, reply)),
+                Some(step) => {
+                    let router = self.clone();
+                    return Answering::later(async move {
+                        let reply = router.finish(step, &asked.conn).await;
+                        router.respond(&asked, reply)
+                    });
+                }
+                None => {}
+            }
+        }
+        let router = self.clone();
+        Answering::later(async move {
+            let reply = match router.body(&asked, body, found).await {
                 Ok(body) => {
-                    let step = self.handle(&head, &body, found, &switches, conn).await;
+                    let step = router.handle(&asked, &body, found, &switches).await;
                     // While a write waits for the store, only what it needs is kept.
                     drop(body);
-                    self.finish(step, conn).await
+                    router.finish(step, &asked.conn).await
                 }
                 Err(BodyError::TooLarge { limit_bytes }) => Reply::too_large(limit_bytes),
                 Err(error @ BodyError::Busy) => Reply::error(&Error::Limit(error.to_string())),
                 Err(error @ BodyError::Broken(_)) => Reply::error(&Error::Input(error.to_string())),
-            },
-        };
+            };
+            router.respond(&asked, reply)
+        })
+    }
+
+    fn respond(&self, asked: &Asked, reply: Reply) -> Response<Full<Bytes>> {
+        let Asked { head, began, number, conn } = asked;
         let mut response = reply.into_response(&head.method, &head.headers);
         cors::permit(&self.app.live.origins(), &head.method, &head.headers, &mut response);
-        self.app.traffic.note(number, response.status().as_u16(), began.elapsed());
-        answered::note(&head, conn, began, &response);
+        self.app.traffic.note(*number, response.status().as_u16(), began.elapsed());
+        answered::note(head, conn, *began, &response);
         response
     }
 
     /// Reads the body if somebody will look at it.
-    async fn body(&self, head: &Parts, body: Incoming, found: Found, conn: &Conn) -> Result<Bytes, BodyError> {
-        match BodyParams::of(&head.method, head.headers.get(CONTENT_TYPE)) {
-            BodyParams::None if !found.raw_body => Ok(Bytes::new()),
-            _ => body::read(body, self.app.live.max_body_bytes(), conn).await,
+    async fn body(&self, asked: &Asked, body: Incoming, found: Found) -> Result<Bytes, BodyError> {
+        if is_read(&asked.head, found) {
+            body::read(body, self.app.live.max_body_bytes(), &asked.conn).await
+        } else {
+            Ok(Bytes::new())
         }
     }
 
-    /// The one way to a handler: nobody gets there without what the route needs.
-    async fn handle(&self, head: &Parts, body: &[u8], found: Found, switches: &Switches, conn: &Conn) -> Result<Step> {
-        let (app, method, headers, path) = (&self.app, &head.method, &head.headers, head.uri.path());
-        let params = Params::read(method, head.uri.query(), headers.get(CONTENT_TYPE), body)?;
-        let (peer, caller) = (conn.peer().ip(), Caller::Anybody);
-        let mut call = Call { app, method, path, headers, params, body, switches, peer, caller };
+    /// One of the two ways to a handler: nobody gets there without what the route needs.
+    async fn handle(&self, asked: &Asked, body: &[u8], found: Found, switches: &Switches) -> Result<Step> {
+        let mut call = self.call(asked, body, switches)?;
         match self.app.auth.admit(&call, found.access).await {
             Ok(caller) => call.caller = caller,
             Err(refusal) => return Ok(Step::Answer(refusal)),
         }
         (found.handler)(&call)
+    }
+
+    /// The other way, for a request without a body; `None` when finding out who asks takes time.
+    fn handle_at_once(&self, asked: &Asked, found: Found, switches: &Switches) -> Option<Result<Step>> {
+        let mut call = match self.call(asked, &[], switches) {
+            Ok(call) => call,
+            Err(error) => return Some(Err(error)),
+        };
+        match self.app.auth.admit_at_once(&call, found.access)? {
+            Ok(caller) => call.caller = caller,
+            Err(refusal) => return Some(Ok(Step::Answer(refusal))),
+        }
+        Some((found.handler)(&call))
+    }
+
+    fn call<'a>(&'a self, asked: &'a Asked, body: &'a [u8], switches: &'a Switches) -> Result<Call<'a>> {
+        let head = &asked.head;
+        let (app, method, headers, path) = (&self.app, &head.method, &head.headers, head.uri.path());
+        let params = Params::read(method, head.uri.query(), headers.get(CONTENT_TYPE), body)?;
+        let (peer, caller) = (asked.conn.peer().ip(), Caller::Anybody);
+        Ok(Call { app, method, path, headers, params, body, switches, peer, caller })
     }
 
     /// What answers, and the number that the request counts for.
