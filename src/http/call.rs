@@ -195,7 +195,7 @@ impl<'a> Call<'a> {
             let blank = self.params.raw("serviceName").is_some_and(|text| !text.is_empty());
             return blank.then_some(Cow::Borrowed(""));
         };
-        if name.contains(GROUP_SEPARATOR) {
+        if group_end(name).is_some() {
             return Some(Cow::Borrowed(name));
         }
         let group = self.params.raw("groupName").filter(|text| !is_blank(text)).unwrap_or(DEFAULT_GROUP);
@@ -308,12 +308,21 @@ pub fn not_a_number(text: &str) -> Error {
     Error::Input(format!("For input string: \"{text}\""))
 }
 
+/// Where the group of a grouped name ends. (The search of `str` is made for longer texts.)
+fn group_end(name: &str) -> Option<usize> {
+    name.as_bytes().windows(GROUP_SEPARATOR.len()).position(|two| two == GROUP_SEPARATOR.as_bytes())
+}
+
 /// The form `group@@name` (`spec/instance-api.md` 1.3): split at `@@`, empty parts at the end dropped, there must be
 /// two parts and the first must not be empty.
 ///
 /// # Errors
 /// [`Error::Input`] that says which of both.
 pub fn check_format(name: &str) -> Result<()> {
+    // What nearly all requests have: both parts, and the second begins with no separator.
+    if group_end(name).is_some_and(|end| end > 0 && name.as_bytes().get(end + 2).is_some_and(|byte| *byte != b'@')) {
+        return Ok(());
+    }
     let mut parts = name.split(GROUP_SEPARATOR);
     let group = parts.next().unwrap_or_default();
     if parts.all(str::is_empty) {

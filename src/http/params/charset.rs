@@ -45,8 +45,7 @@ impl Charset {
     /// `bytes` as text; what the charset doesn't have becomes U+FFFD.
     pub(super) fn text(self, bytes: &[u8]) -> Cow<'_, str> {
         match self {
-            // Checks whole words at a time, other than the lossy way: this runs for every name and value.
-            Charset::Utf8 => std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed),
+            Charset::Utf8 => String::from_utf8_lossy(bytes),
             Charset::Latin1 => encoding_rs::mem::decode_latin1(bytes),
             Charset::Other(encoding) => encoding.decode_without_bom_handling(bytes).0,
         }

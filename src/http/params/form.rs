@@ -16,64 +16,88 @@ use crate::http::percent::unescape;
 
 /// A name or value as it was sent.
 #[derive(Default, Clone, Copy)]
-struct Raw<'a> {
-    bytes: &'a [u8],
+struct Raw {
+    from: usize,
+    to: usize,
     /// Whether it holds `%` or `+`.
     coded: bool,
 }
 
-impl<'a> Raw<'a> {
-    fn decode(self, charset: Charset) -> Option<Cow<'a, str>> {
-        if !self.coded {
-            return Some(charset.text(self.bytes));
+impl Raw {
+    fn is_empty(self) -> bool {
+        self.from == self.to
+    }
+}
+
+/// Encoded text, all of it.
+struct Source<'a> {
+    bytes: &'a [u8],
+    charset: Charset,
+    /// The same, where it is proper UTF-8 and meant so: looked at once, not for every name and value.
+    text: Option<&'a str>,
+}
+
+impl<'a> Source<'a> {
+    fn new(bytes: &'a [u8], charset: Charset) -> Self {
+        let text = if charset == Charset::Utf8 { std::str::from_utf8(bytes).ok() } else { None };
+        Self { bytes, charset, text }
+    }
+
+    fn decode(&self, raw: Raw) -> Option<Cow<'a, str>> {
+        let plain = self.text.filter(|_| !raw.coded).and_then(|text| text.get(raw.from..raw.to));
+        if let Some(plain) = plain {
+            return Some(Cow::Borrowed(plain));
         }
-        Some(Cow::Owned(charset.owned_text(unescape(self.bytes, true)?)))
+        let bytes = self.bytes.get(raw.from..raw.to)?;
+        if !raw.coded {
+            return Some(self.charset.text(bytes));
+        }
+        Some(Cow::Owned(self.charset.owned_text(unescape(bytes, true)?)))
     }
 }
 
 /// Adds the pairs of `text` to `pairs`, up to [`MAX_PARAMS`] in all. Pairs without a name and pairs with a broken
 /// escape are left out.
 pub(super) fn urlencoded<'a>(text: &'a [u8], charset: Charset, pairs: &mut Pairs<'a>) {
-    let mut rest = text;
-    while !rest.is_empty() && pairs.len() < MAX_PARAMS {
-        let (name, value, after) = next_pair(rest);
-        rest = after;
-        if name.bytes.is_empty() {
+    let source = Source::new(text, charset);
+    let mut at = 0;
+    while at < text.len() && pairs.len() < MAX_PARAMS {
+        let (name, value, after) = next_pair(text, at);
+        at = after;
+        if name.is_empty() {
             continue;
         }
-        if let (Some(name), Some(value)) = (name.decode(charset), value.decode(charset)) {
+        if let (Some(name), Some(value)) = (source.decode(name), source.decode(value)) {
             pairs.push((name, value));
         }
     }
 }
 
-/// The first pair of `text`, and what follows its `&`. One pass: this runs for every request.
-fn next_pair(text: &[u8]) -> (Raw<'_>, Raw<'_>, &[u8]) {
-    let mut equals = None;
+/// The pair of `text` that begins at `from`, and where the next one begins. One pass: this runs for every request.
+fn next_pair(text: &[u8], from: usize) -> (Raw, Raw, usize) {
+    let mut name = None;
     let mut coded = false;
-    let mut name_coded = false;
-    let mut end = text.len();
-    for (at, byte) in text.iter().enumerate() {
+    let mut start = from;
+    let mut to = text.len();
+    for (at, byte) in text.iter().enumerate().skip(from) {
         match byte {
             b'&' => {
-                end = at;
+                to = at;
                 break;
             }
-            b'=' if equals.is_none() => {
-                equals = Some(at);
-                name_coded = std::mem::take(&mut coded);
+            b'=' if name.is_none() => {
+                name = Some(Raw { from, to: at, coded: std::mem::take(&mut coded) });
+                start = at + 1;
             }
             b'%' | b'+' => coded = true,
             _ => {}
         }
     }
-    let after = text.get(end + 1..).unwrap_or_default();
-    let Some(equals) = equals else {
-        return (Raw { bytes: text.get(..end).unwrap_or_default(), coded }, Raw::default(), after);
-    };
-    let name = Raw { bytes: text.get(..equals).unwrap_or_default(), coded: name_coded };
-    let value = Raw { bytes: text.get(equals + 1..end).unwrap_or_default(), coded };
-    (name, value, after)
+    let last = Raw { from: start, to, coded };
+    match name {
+        Some(name) => (name, last, to + 1),
+        None => (last, Raw::default(), to + 1),
+    }
 }
 
 /// Adds the text fields of a multipart body to `pairs`, up to [`MAX_PARAMS`] in all; files are left out.
