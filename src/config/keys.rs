@@ -55,8 +55,8 @@ keys! {
     STORE_INTERVAL = "nacre.store.interval-ms", "100";
     ON_FAILURE = "nacre.store.on-failure", "refuse";
     OPEN_TIMEOUT = "nacre.store.open-timeout-ms", "120000";
-    COMPACT_MIN = "nacre.store.compact-min-bytes", "64MB";
-    COMPACT_FACTOR = "nacre.store.compact-factor", "8";
+    COMPACT_MIN = "nacre.store.compact-min-bytes", "32MB";
+    COMPACT_FACTOR = "nacre.store.compact-factor", "4";
     MAX_DOWNTIME = "nacre.restore.max-downtime-ms", "300000";
     PEER_WAIT = "nacre.restore.peer-wait-ms", "1000";
     DRAIN = "nacre.shutdown.drain-ms", "5000";

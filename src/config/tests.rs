@@ -145,8 +145,8 @@ fn defaults_are_those_of_the_design() {
         interval_ms: 100,
         on_failure: OnFailure::Refuse,
         open_timeout_ms: 120_000,
-        compact_min_bytes: 64 << 20,
-        compact_factor: 8,
+        compact_min_bytes: 32 << 20,
+        compact_factor: 4,
     };
     assert_eq!(config.store, store);
     assert_eq!(config.restore, RestoreSettings { max_downtime_ms: 300_000, peer_wait_ms: 1000 });

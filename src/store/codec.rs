@@ -1,15 +1,17 @@
-//! Values of rows: `version u8 | sequence u64 BE | bincode payload | crc32 BE of the key and all before`.
+//! Values: `version u8 | sequence u64 BE | payload | crc32 BE of the key and all before`, and the payloads of rows.
 //!
-//! bincode is not self-describing, so the payload is that of *stored forms* of this file, which change with a new
-//! schema only; the model may change freely. The golden-bytes test pins them. bincode's settings: little-endian,
-//! variable-length integers, trailing bytes refused, nothing larger than [`MAX_ROW_BYTES`], decoded from slices only.
+//! The payload of a row is bincode, which is not self-describing, so it is that of *stored forms* of this file, which
+//! change with a new schema only; the model may change freely. The golden-bytes test pins them. bincode's settings:
+//! little-endian, variable-length integers, trailing bytes refused, nothing larger than [`MAX_ROW_BYTES`], decoded from
+//! slices only.
 //!
 //! | schema | row version | difference |
 //! |---|---|---|
-//! | 1 | 1 | instances have neither `id` nor `app` |
-//! | 2 | 2 | - |
+//! | 1 | 1 | a value for each row; instances have neither `id` nor `app` |
+//! | 2 | 2 | a value for each row |
+//! | 3 | 2 | rows in packs, see [`super::pack`] |
 //!
-//! A row says its own version, so a store whose migration was cut short still reads.
+//! Only the last is written; a store of another is rewritten when it is opened.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +19,8 @@ use std::sync::Arc;
 use bincode::Options as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::key::{self, Key, KeyFault, Names};
+use super::key::{self, Key, KeyFault, Names, PackKey};
+use super::pack::Frames;
 use crate::{
     error::{Error, Result},
     model::settings::{Namespace, Setting, SettingKey, Switches, User},
@@ -26,9 +29,11 @@ use crate::{
 };
 
 /// The schema that is written.
-pub(super) const SCHEMA: u8 = 2;
+pub(super) const SCHEMA: u8 = 3;
 /// The oldest schema that is read.
-pub(super) const OLDEST_SCHEMA: u8 = 1;
+const OLDEST_SCHEMA: u8 = 1;
+/// The last schema with a value for each row.
+const LAST_SINGLE: u8 = 2;
 
 /// What a value has beside its payload.
 const ENVELOPE_BYTES: usize = 1 + 8 + CRC_BYTES;
@@ -39,8 +44,7 @@ pub fn check_size(row: &Row) -> Result<()> {
     if bound(row).is_some_and(|bytes| bytes <= MAX_ROW_BYTES) {
         return Ok(());
     }
-    let size = key::encode(row).len() + ENVELOPE_BYTES + payload(row)?.map_or(0, |p| p.len());
-    within_limit(size)
+    Frames::default().push(row)
 }
 
 /// More bytes than an instance takes in any case, without encoding it; `None` for other rows.
@@ -61,22 +65,6 @@ pub(super) fn bound(row: &Row) -> Option<usize> {
     Some(names + values + FIXED)
 }
 
-fn within_limit(size: usize) -> Result<()> {
-    if size > MAX_ROW_BYTES {
-        return Err(Error::Limit(format!("a row of {size} bytes is more than the {MAX_ROW_BYTES} that can be stored")));
-    }
-    Ok(())
-}
-
-/// A row as it is written; without a value it is a removal.
-#[derive(Debug)]
-pub(super) struct Encoded {
-    pub(super) key: Vec<u8>,
-    pub(super) value: Option<Vec<u8>>,
-    /// Of the value; 0 in a removal.
-    pub(super) crc: u32,
-}
-
 /// Why a stored row can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -86,38 +74,29 @@ pub(super) enum Fault {
     Newer(String),
 }
 
-/// `row` as batch `sequence` writes it; refuses one that is too large.
-pub(super) fn encode(row: &Row, sequence: u64) -> Result<Encoded> {
-    let key = key::encode(row);
-    let Some(payload) = payload(row)? else {
-        within_limit(key.len() + ENVELOPE_BYTES)?;
-        return Ok(Encoded { key, value: None, crc: 0 });
-    };
-    within_limit(key.len() + payload.len() + ENVELOPE_BYTES)?;
-    let (value, crc) = seal(&key, SCHEMA, sequence, &payload);
-    Ok(Encoded { key, value: Some(value), crc })
-}
-
-/// A row read back.
+/// A row stored in a value of its own.
 #[derive(Debug)]
-pub(super) struct Decoded {
+pub(super) struct Single {
     pub(super) row: Row,
-    pub(super) version: u8,
-    pub(super) sequence: u64,
     pub(super) crc: u32,
 }
 
-/// The row under `key`; `names` is what the rows read before have in common with it.
-pub(super) fn decode(key: &[u8], value: &[u8], names: &mut Names) -> Result<Decoded, Fault> {
-    let Envelope { version, sequence, payload, crc } = unseal(key, value)?;
-    if version > SCHEMA {
+/// The row under `key`, stored alone; `names` is what the rows read before have in common with it.
+pub(super) fn decode_single(key: &[u8], value: &[u8], names: &mut Names) -> Result<Single, Fault> {
+    let Envelope { version, payload, crc, .. } = unseal(key, value)?;
+    if version > LAST_SINGLE {
         return Err(Fault::Newer(format!("a row of version {version}")));
     }
+    Ok(Single { row: decode(key, payload, version, names)?, crc })
+}
+
+/// The row of `key` and the payload that [`encode`] wrote in schema `version`.
+pub(super) fn decode(key: &[u8], payload: &[u8], version: u8, names: &mut Names) -> Result<Row, Fault> {
     let key = names.decode(key).map_err(|fault| match fault {
         KeyFault::UnknownKind(kind) => Fault::Newer(format!("a row of kind {kind:#04x}")),
         KeyFault::Malformed => Fault::Damaged,
     })?;
-    let row = match key {
+    Ok(match key {
         Key::Instance(key) if version == 1 => Row::Instance(key, Some(Arc::new(read::<InstanceV1>(payload)?.into()))),
         Key::Instance(key) => Row::Instance(key, Some(Arc::new(read_borrowed::<StoredInstance<'_>>(payload)?.into()))),
         Key::Service(key) => Row::Service(key, Some(Arc::new(read::<StoredService>(payload)?.into()))),
@@ -127,39 +106,65 @@ pub(super) fn decode(key: &[u8], value: &[u8], names: &mut Names) -> Result<Deco
             Row::Setting(key, Some(Arc::new(setting)))
         }
         Key::Subscription(key) => Row::Subscription(key, Some(Arc::new(read_subscription(payload)?))),
-    };
-    Ok(Decoded { row, version, sequence, crc })
+    })
 }
 
-/// What makes a row [`Fault::Damaged`], for people.
+/// What makes a value [`Fault::Damaged`], for people.
 pub(super) fn what_is_wrong(key: &[u8], value: &[u8]) -> &'static str {
     let Some((body, crc)) = value.split_last_chunk::<CRC_BYTES>() else { return "its value is too short" };
     match unseal(key, value) {
         Err(_) if checksum(key, body) != u32::from_be_bytes(*crc) => "its checksum does not match",
         Err(_) => "its value has no version that ever was",
-        Ok(_) if Names::default().decode(key).is_err() => "its key can't be taken apart",
+        Ok(_) if PackKey::decode(key).is_none() && Names::default().decode(key).is_err() => {
+            "its key can't be taken apart"
+        }
         Ok(_) => "its payload can't be decoded",
     }
 }
 
-/// What the batch row says of all rows.
+/// What the base row says: what a generation held when it was made. Its presence shows that it was made completely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct BatchRow {
-    /// Number of live rows.
+pub(super) struct Base {
+    /// Number of rows.
     pub(super) rows: u64,
-    /// Their checksums combined, see [`super::index`].
+    /// Checksums of the values that hold them, combined, see [`mixed`].
     pub(super) sum: u64,
+    /// Position of the last row before the journal.
+    pub(super) position: u64,
 }
 
-/// Value of the batch row.
-pub(super) fn encode_batch(batch: BatchRow, sequence: u64) -> Result<Vec<u8>> {
-    Ok(seal(&key::BATCH, SCHEMA, sequence, &write(&batch)?).0)
+impl Base {
+    /// One more value, with `rows` rows.
+    pub(super) fn add(&mut self, rows: u64, crc: u32) {
+        self.rows += rows;
+        self.sum ^= mixed(crc);
+    }
 }
 
-/// The batch row and its sequence.
-pub(super) fn decode_batch(value: &[u8]) -> Result<(BatchRow, u64), Fault> {
-    let envelope = unseal(&key::BATCH, value)?;
-    Ok((read(envelope.payload)?, envelope.sequence))
+/// A bijection without structure, so that checksums can be combined by xor in any order. The crc alone would not do: it
+/// is linear, so two values that both fall back by the same change of bytes (say, their sequence) would cancel out.
+pub(super) fn mixed(crc: u32) -> u64 {
+    let mut x = u64::from(crc).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+/// Value of the base row; `sequence` is that of the last batch in the base.
+pub(super) fn encode_base(base: Base, sequence: u64) -> Result<Vec<u8>> {
+    let mut payload = Vec::new();
+    write(&base, &mut payload)?;
+    Ok(seal(&key::BASE, SCHEMA, sequence, &[&payload]).0)
+}
+
+/// The base row and its sequence. In older schemas it was written with every batch and had no position.
+pub(super) fn decode_base(value: &[u8]) -> Result<(Base, u64), Fault> {
+    let Envelope { version, sequence, payload, .. } = unseal(&key::BASE, value)?;
+    if version <= LAST_SINGLE {
+        let (rows, sum) = read(payload)?;
+        return Ok((Base { rows, sum, position: 0 }, sequence));
+    }
+    Ok((read(payload)?, sequence))
 }
 
 /// Value of the schema row: an envelope without payload, whose version is the schema. This form is for ever.
@@ -172,24 +177,28 @@ pub(super) fn decode_schema(value: &[u8]) -> Result<u8, Fault> {
     unseal(&key::SCHEMA, value).map(|envelope| envelope.version)
 }
 
-struct Envelope<'a> {
-    version: u8,
-    sequence: u64,
-    payload: &'a [u8],
-    crc: u32,
+/// A sound value taken apart.
+pub(super) struct Envelope<'a> {
+    pub(super) version: u8,
+    pub(super) sequence: u64,
+    pub(super) payload: &'a [u8],
+    pub(super) crc: u32,
 }
 
-fn seal(key: &[u8], version: u8, sequence: u64, payload: &[u8]) -> (Vec<u8>, u32) {
-    let mut value = Vec::with_capacity(ENVELOPE_BYTES + payload.len());
+/// A value and its checksum; `parts` one after the other are the payload.
+pub(super) fn seal(key: &[u8], version: u8, sequence: u64, parts: &[&[u8]]) -> (Vec<u8>, u32) {
+    let payload_bytes: usize = parts.iter().map(|part| part.len()).sum();
+    let mut value = Vec::with_capacity(ENVELOPE_BYTES + payload_bytes);
     value.push(version);
     value.extend(sequence.to_be_bytes());
-    value.extend_from_slice(payload);
+    parts.iter().for_each(|part| value.extend_from_slice(part));
     let crc = checksum(key, &value);
     value.extend(crc.to_be_bytes());
     (value, crc)
 }
 
-fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<Envelope<'a>, Fault> {
+/// The inverse of [`seal`].
+pub(super) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<Envelope<'a>, Fault> {
     let (body, crc) = value.split_last_chunk::<CRC_BYTES>().ok_or(Fault::Damaged)?;
     let crc = u32::from_be_bytes(*crc);
     let (&version, rest) = body.split_first().ok_or(Fault::Damaged)?;
@@ -215,13 +224,10 @@ fn format() -> impl bincode::Options {
         .reject_trailing_bytes()
 }
 
-fn write<T: Serialize>(stored: &T) -> Result<Vec<u8>> {
-    format().serialize(stored).map_err(|error| match *error {
-        bincode::ErrorKind::SizeLimit => {
-            Error::Limit(format!("a row of more than the {MAX_ROW_BYTES} bytes that can be stored"))
-        }
-        other => Error::Storage(format!("a row can't be encoded: {other}")),
-    })
+/// Appends to `out`. Whether it is too large is seen by who knows the whole row.
+fn write<T: Serialize>(stored: &T, out: &mut Vec<u8>) -> Result<()> {
+    let written = format().with_no_limit().serialize_into(out, stored);
+    written.map_err(|error| Error::Storage(format!("a row can't be encoded: {error}")))
 }
 
 fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Fault> {
@@ -232,29 +238,30 @@ fn read_borrowed<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Fault> 
     format().deserialize(payload).map_err(|_| Fault::Damaged)
 }
 
-/// The payload of `row`, `None` of a removal.
-fn payload(row: &Row) -> Result<Option<Vec<u8>>> {
+/// Appends the payload of `row` to `out`; `false` if it is a removal, which has none.
+pub(super) fn encode(row: &Row, out: &mut Vec<u8>) -> Result<bool> {
     match row {
-        Row::Instance(_, Some(instance)) => write(&StoredInstance::from(instance.as_ref())).map(Some),
-        Row::Service(_, Some(settings)) => write(&StoredService::from(settings.as_ref())).map(Some),
-        Row::Cluster(_, Some(settings)) => write(&StoredCluster::from(settings.as_ref())).map(Some),
-        Row::Setting(_, Some(setting)) => write_setting(setting).map(Some),
-        Row::Subscription(_, Some(one)) => write(&(one.source.to_string(), &*one.app, one.grouped_names)).map(Some),
-        Row::Instance(_, None) | Row::Service(_, None) | Row::Cluster(_, None) | Row::Setting(_, None) => Ok(None),
-        Row::Subscription(_, None) => Ok(None),
+        Row::Instance(_, Some(instance)) => write(&StoredInstance::from(instance.as_ref()), out)?,
+        Row::Service(_, Some(settings)) => write(&StoredService::from(settings.as_ref()), out)?,
+        Row::Cluster(_, Some(settings)) => write(&StoredCluster::from(settings.as_ref()), out)?,
+        Row::Setting(_, Some(setting)) => write_setting(setting, out)?,
+        Row::Subscription(_, Some(one)) => write(&(one.source.to_string(), &*one.app, one.grouped_names), out)?,
+        Row::Instance(_, None) | Row::Service(_, None) | Row::Cluster(_, None) => return Ok(false),
+        Row::Setting(_, None) | Row::Subscription(_, None) => return Ok(false),
     }
+    Ok(true)
 }
 
 /// Switches are stored as their JSON: a new switch then needs no new schema.
-fn write_setting(setting: &Setting) -> Result<Vec<u8>> {
+fn write_setting(setting: &Setting, out: &mut Vec<u8>) -> Result<()> {
     match setting {
         Setting::Switches(switches) => {
             let json = serde_json::to_string(switches);
-            write(&json.map_err(|error| Error::Storage(format!("switches can't be encoded: {error}")))?)
+            write(&json.map_err(|error| Error::Storage(format!("switches can't be encoded: {error}")))?, out)
         }
-        Setting::Namespace(Namespace { name, description, created }) => write(&(name, description, created)),
-        Setting::User(User { password_hash, created }) => write(&(password_hash, created)),
-        Setting::Role(at) | Setting::Permission(at) => write(at),
+        Setting::Namespace(Namespace { name, description, created }) => write(&(name, description, created), out),
+        Setting::User(User { password_hash, created }) => write(&(password_hash, created), out),
+        Setting::Role(at) | Setting::Permission(at) => write(at, out),
     }
 }
 
@@ -432,27 +439,27 @@ impl From<StoredCluster> for ClusterSettings {
     }
 }
 
-/// A row as schema 1 wrote it.
+/// A row as schema 1 or 2 wrote it.
 #[cfg(test)]
-pub(super) fn encode_v1(row: &Row, sequence: u64) -> (Vec<u8>, Vec<u8>, u32) {
+pub(super) fn encode_single(row: &Row, version: u8, sequence: u64) -> (Vec<u8>, Vec<u8>, u32) {
     let key = key::encode(row);
-    let payload = match row {
-        Row::Instance(_, Some(instance)) => write(&InstanceV1 {
-            weight: instance.weight,
-            healthy: instance.healthy,
-            enabled: instance.enabled,
-            marked: instance.marked,
-            metadata: instance.metadata.as_ref().map(owned),
-        })
-        .unwrap(),
-        other => payload(other).unwrap().unwrap(),
-    };
-    let (value, crc) = seal(&key, 1, sequence, &payload);
+    let mut payload = Vec::new();
+    match row {
+        Row::Instance(_, Some(instance)) if version == 1 => {
+            let Instance { weight, healthy, enabled, marked, ref metadata, .. } = **instance;
+            let metadata = metadata.as_ref().map(owned);
+            write(&InstanceV1 { weight, healthy, enabled, marked, metadata }, &mut payload).unwrap();
+        }
+        other => assert!(encode(other, &mut payload).unwrap()),
+    }
+    let (value, crc) = seal(&key, version, sequence, &[&payload]);
     (key, value, crc)
 }
 
-/// A sound row of any version and key.
+/// The base row as schema 1 or 2 wrote it.
 #[cfg(test)]
-pub(super) fn seal_any(key: &[u8], version: u8, payload: &[u8]) -> Vec<u8> {
-    seal(key, version, 1, payload).0
+pub(super) fn encode_old_base(rows: u64, sum: u64, version: u8, sequence: u64) -> Vec<u8> {
+    let mut payload = Vec::new();
+    write(&(rows, sum), &mut payload).unwrap();
+    seal(&key::BASE, version, sequence, &[&payload]).0
 }

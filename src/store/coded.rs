@@ -2,24 +2,27 @@
 
 use super::codec;
 use super::key::Names;
+use super::pack::Frames;
 use crate::error::{Error, Result};
 use crate::model::Row;
 
-/// Key and value of `row`; a removal has no value.
+/// Key and payload of `row`; a removal has no payload.
 ///
 /// # Errors
 /// [`Error::Limit`] for a row that is too large.
-pub fn encode(row: &Row, sequence: u64) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
-    codec::encode(row, sequence).map(|encoded| (encoded.key, encoded.value))
+pub fn encode(row: &Row) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
+    let mut frames = Frames::default();
+    frames.push(row)?;
+    let only = frames.iter().next().map(|frame| (frame.key.to_vec(), frame.payload.map(<[u8]>::to_vec)));
+    only.ok_or_else(|| Error::Storage("nothing was encoded".to_owned()))
 }
 
-/// The rows of keys and values, in order of keys as a scan reads them.
+/// The rows of keys and payloads, in the order in which a scan reads them.
 ///
 /// # Errors
 /// [`Error::Storage`] for bytes that are not those of a row.
 pub fn decode<'a>(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<Vec<Row>> {
     let mut names = Names::default();
-    let decoded =
-        pairs.into_iter().map(|(key, value)| codec::decode(key, value, &mut names).map(|decoded| decoded.row));
+    let decoded = pairs.into_iter().map(|(key, payload)| codec::decode(key, payload, codec::SCHEMA, &mut names));
     decoded.collect::<std::result::Result<_, _>>().map_err(|fault| Error::Storage(format!("{fault:?}")))
 }

@@ -3,21 +3,21 @@
 mod heal;
 
 use std::{
-    mem,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Instant,
 };
 
 use super::{
-    codec::{self, Encoded},
+    codec,
     compact::{self, Compaction, Stop},
     folder::{Current, Folder},
-    index::{Index, Sums},
-    key,
+    fresh::Made,
+    index::{Index, MAX_POSITION, Sums},
     lock::Lock,
     options::{Durability, Options},
-    recover::Recovered,
+    pack::{self, Frames},
+    recover::{Head, Recovered},
     report::StoreStats,
     sidecar::{Record, Sidecar},
     table::{Table, Writes},
@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 const SIDECAR_EVERY_MS: u64 = 1000;
 
 /// Rows that wait at most with [`Durability::Interval`].
-const MAX_WAITING_ROWS: usize = 1000;
+const MAX_WAITING_ROWS: u64 = 1000;
 
 /// Fields in the order in which they are to be dropped: the lock last.
 #[derive(Debug)]
@@ -37,13 +37,13 @@ pub(super) struct Disk {
     /// `None` until the first rebuild of a store that opened as failed.
     table: Option<Arc<Table>>,
     generation: u64,
-    /// Of all batches applied.
+    /// Of all rows, waiting or written.
     index: Index,
-    sequence: u64,
+    /// The last batch and row, waiting or written; the sum is of what is written.
+    head: Head,
     /// Rows not yet handed to sled. It writes every batch at once, however small, so that with
     /// [`Durability::Interval`] it would lag behind.
-    waiting: Writes,
-    waiting_rows: usize,
+    waiting: Frames,
     /// The system does not have all of what came by [`append_later`](Self::append_later).
     is_late: bool,
     /// What is durable, and whether anything isn't.
@@ -70,9 +70,9 @@ pub(super) struct Disk {
 impl Disk {
     /// Goes on where a recovery ended.
     pub(super) fn start(recovered: Recovered, options: &Options, wall_now_ms: u64) -> Result<Self> {
-        let Recovered { folder, lock, table, generation, index, sequence, failure: _, details: _ } = recovered;
-        let Sums { rows, sum, .. } = index.sums();
-        let record = Record { generation, sequence, rows, sum, last_alive_ms: wall_now_ms };
+        let Recovered { folder, lock, table, generation, index, head, failure: _, details: _ } = recovered;
+        let Sums { rows, .. } = index.sums();
+        let record = Record { generation, sequence: head.sequence, rows, sum: head.sum, last_alive_ms: wall_now_ms };
         // A store that has to be rebuilt keeps its old sidecar, which is what its damage shows by.
         let kept = match Sidecar::read(&folder.sidecar()) {
             super::sidecar::Found::Record(old) if table.is_none() => Record { last_alive_ms: wall_now_ms, ..old },
@@ -81,15 +81,14 @@ impl Disk {
         let sidecar = Sidecar::open(&folder.sidecar(), &kept)
             .map_err(|error| Error::Setup(format!("{} can't be written: {error}", folder.sidecar().display())))?;
         let file_bytes = table.as_ref().map_or(0, |table| table.file_bytes());
-        tracing::debug!(generation, sequence, rows, mode = %options.durability, "the store is open");
+        tracing::debug!(generation, sequence = head.sequence, rows, mode = %options.durability, "the store is open");
         Ok(Self {
             compaction: None,
             table,
             generation,
             index,
-            sequence,
-            waiting: Writes::default(),
-            waiting_rows: 0,
+            head,
+            waiting: Frames::default(),
             is_late: false,
             record: kept,
             dirty: false,
@@ -108,10 +107,6 @@ impl Disk {
             folder,
             _lock: lock,
         })
-    }
-
-    pub(super) fn next_sequence(&self) -> u64 {
-        self.sequence + 1
     }
 
     pub(super) fn sums(&self) -> Sums {
@@ -137,61 +132,40 @@ impl Disk {
     }
 
     /// Stores a batch. After an error the index is of no use: the store has failed.
-    pub(super) fn append(
-        &mut self,
-        rows: &[Encoded],
-        sequence: u64,
-        options: &Options,
-        stats: &StoreStats,
-    ) -> Result<(), String> {
-        self.take_in(rows, sequence);
+    pub(super) fn append(&mut self, rows: &Frames, options: &Options, stats: &StoreStats) -> Result<(), String> {
+        self.take_in(rows)?;
         match options.durability {
             Durability::Synced => self.sync(stats),
             Durability::Written => self.hand_over(options),
-            Durability::Interval if self.waiting_rows >= MAX_WAITING_ROWS => self.apply_waiting(),
+            Durability::Interval if self.waiting.rows() >= MAX_WAITING_ROWS => self.apply_waiting(),
             Durability::Interval | Durability::Off => Ok(()),
         }
     }
 
     /// Stores a batch with the next one or at the next tick, whichever comes first. The sidecar does not tell of it
     /// before it is durable: then it can be lost without a trace, but hides no loss of what came before.
-    pub(super) fn append_later(
-        &mut self,
-        rows: &[Encoded],
-        sequence: u64,
-        _: &Options,
-        _: &StoreStats,
-    ) -> Result<(), String> {
-        self.take_in(rows, sequence);
+    pub(super) fn append_later(&mut self, rows: &Frames, _: &Options, _: &StoreStats) -> Result<(), String> {
+        self.take_in(rows)?;
         self.is_late = true;
-        if self.waiting_rows >= MAX_WAITING_ROWS { self.apply_waiting() } else { Ok(()) }
+        if self.waiting.rows() >= MAX_WAITING_ROWS { self.apply_waiting() } else { Ok(()) }
     }
 
-    fn take_in(&mut self, rows: &[Encoded], sequence: u64) {
-        let mut copy = self.compaction.is_some().then(Writes::default);
-        for Encoded { key, value, crc } in rows {
-            match value {
-                Some(value) => {
-                    self.waiting.insert(key, value);
-                    copy.iter_mut().for_each(|copy| copy.insert(key, value));
-                    let entry = self.index.hasher().entry(key, *crc, key.len() + value.len());
-                    self.index.put(entry);
-                }
-                None => {
-                    self.waiting.remove(key);
-                    copy.iter_mut().for_each(|copy| copy.remove(key));
-                    self.index.remove(key);
-                }
+    fn take_in(&mut self, rows: &Frames) -> Result<(), String> {
+        if MAX_POSITION - self.head.position.min(MAX_POSITION) < rows.rows() {
+            return Err("the journal is full".to_owned());
+        }
+        for frame in rows.iter() {
+            self.head.position += 1;
+            let entry = self.index.hasher().entry(frame.key, self.head.position, Some(frame.size()));
+            match frame.payload {
+                Some(_) => self.index.put(entry),
+                None => self.index.remove(entry.hash()),
             }
         }
-        self.waiting_rows += rows.len();
-        self.sequence = sequence;
+        self.waiting.append(rows);
+        self.head.sequence += 1;
         self.dirty = true;
-        if let (Some(copy), Some(compaction)) = (copy, &mut self.compaction)
-            && let Err(reason) = compaction.apply(copy)
-        {
-            self.stop_compaction(&reason);
-        }
+        Ok(())
     }
 
     /// Hands all rows to the system.
@@ -205,15 +179,24 @@ impl Disk {
         Ok(())
     }
 
-    /// Hands waiting rows to sled, as one batch with the batch row.
+    /// Hands waiting rows to sled, as one batch, and to the copy that a compaction makes.
     fn apply_waiting(&mut self) -> Result<(), String> {
-        if self.waiting_rows == 0 {
+        if self.waiting.rows() == 0 {
             return Ok(());
         }
-        let mut writes = mem::take(&mut self.waiting);
-        self.waiting_rows = 0;
-        let batch = codec::encode_batch(self.index.sums().batch_row(), self.sequence).map_err(text)?;
-        writes.insert(&key::BATCH, &batch);
+        let Head { sequence, position, .. } = self.head;
+        let packs = pack::journal(&self.waiting, sequence, position + 1 - self.waiting.rows());
+        self.waiting.clear();
+        let mut writes = Writes::default();
+        for pack in &packs {
+            writes.insert(&pack.key, &pack.value);
+            self.head.sum ^= codec::mixed(pack.crc);
+        }
+        if let Some(compaction) = &mut self.compaction
+            && let Err(reason) = compaction.apply(&packs, writes.clone())
+        {
+            self.stop_compaction(&reason);
+        }
         self.in_use()?.apply(writes)
     }
 
@@ -235,10 +218,11 @@ impl Disk {
 
     /// Everything applied is as durable as it gets: the sidecar may say so.
     fn mark_durable(&mut self) {
-        let Sums { rows, sum, .. } = self.index.sums();
+        let (generation, rows) = (self.generation, self.index.sums().rows);
+        let Head { sequence, sum, .. } = self.head;
         self.dirty = false;
         self.is_late = false;
-        self.record = Record { generation: self.generation, sequence: self.sequence, rows, sum, ..self.record };
+        self.record = Record { generation, sequence, rows, sum, ..self.record };
         self.write_sidecar();
     }
 
@@ -267,9 +251,9 @@ impl Disk {
         }
         self.refresh_sidecar(wall_now_ms, options);
         if is_over(self.last_look_ms, compact::LOOK_EVERY_MS, wall_now_ms) {
-            self.look(options);
+            self.look(options)?;
         }
-        self.step_compaction(stats)
+        self.step_compaction(options, stats)
     }
 
     /// Once a second: the time last alive, and a sync of the sidecar if it has new rows to tell of. Modes that do
@@ -296,24 +280,27 @@ impl Disk {
     }
 
     /// Looks at the size of the file and starts a compaction if it is due.
-    fn look(&mut self, options: &Options) {
+    fn look(&mut self, options: &Options) -> Result<(), String> {
         self.last_look_ms = self.wall_now_ms;
         self.retiring.retain(|thread| !thread.is_finished());
-        let Some(table) = &self.table else { return };
+        let Some(table) = &self.table else { return Ok(()) };
         self.file_bytes = table.file_bytes();
         let live_bytes = self.index.sums().bytes;
         if self.compaction.is_some()
             || self.wall_now_ms < self.compact_not_before_ms
             || !compact::is_due(options, self.file_bytes, live_bytes)
         {
-            return;
+            return Ok(());
         }
         self.compact_not_before_ms = self.wall_now_ms.saturating_add(compact::RETRY_AFTER_MS);
         tracing::info!(file_bytes = self.file_bytes, live_bytes, "compaction starts");
-        match Compaction::begin(&self.folder, options) {
+        self.apply_waiting()?;
+        let last = (self.head.sequence, self.head.position);
+        match Compaction::begin(&self.folder, &mut self.index, last, options) {
             Ok(compaction) => self.compaction = Some(compaction),
             Err(reason) => tracing::warn!("compaction can't start: {reason}"),
         }
+        Ok(())
     }
 
     fn stop_compaction(&mut self, reason: &str) {
@@ -323,16 +310,22 @@ impl Disk {
         }
     }
 
-    fn step_compaction(&mut self, stats: &StoreStats) -> Result<(), String> {
+    fn step_compaction(&mut self, options: &Options, stats: &StoreStats) -> Result<(), String> {
+        // Before the copy is completed it must have what the sidecar will tell of.
+        if self.compaction.is_some() {
+            self.apply_waiting()?;
+        }
         let Some(mut compaction) = self.compaction.take() else { return Ok(()) };
-        // The copy has these rows already; it must not get older ones over them.
-        self.apply_waiting()?;
-        match compaction.step(self.in_use()?.as_ref()) {
+        match compaction.step(self.in_use()?.as_ref(), &mut self.index, self.head.base_position) {
             Ok(false) => self.compaction = Some(compaction),
-            Ok(true) => match compaction.fresh.finish(self.index.sums(), self.sequence) {
-                Ok((table, generation)) => {
-                    self.swap(table, generation);
+            Ok(true) => match compaction.finish() {
+                Ok((made, sum)) => {
+                    self.head = Head { base_position: made.base.position, sum, ..self.head };
+                    self.swap(made);
                     self.mark_durable();
+                    if !compact::is_due(options, self.file_bytes, self.index.sums().bytes) {
+                        self.compact_not_before_ms = 0;
+                    }
                     StoreStats::add(&stats.compactions, 1);
                     tracing::info!(file_bytes = self.file_bytes, "compaction is done");
                 }
@@ -353,7 +346,7 @@ impl Disk {
     }
 
     /// Goes on with another generation, which is durable and named by `CURRENT`; the old one goes in the background.
-    fn swap(&mut self, table: Arc<Table>, generation: u64) {
+    fn swap(&mut self, Made { table, generation, .. }: Made) {
         let (folder, wall_now_ms, old) = (self.folder.clone(), self.wall_now_ms, self.generation);
         self.file_bytes = table.file_bytes();
         self.generation = generation;
@@ -385,10 +378,6 @@ impl Disk {
         tracing::debug!(mode = %options.durability, "the store is closed");
         synced
     }
-}
-
-fn text(error: Error) -> String {
-    error.message().to_owned()
 }
 
 fn is_over(since_ms: u64, time_ms: u64, now_ms: u64) -> bool {

@@ -4,24 +4,34 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use super::{
-    codec,
+    codec::{self, Base},
     folder::{Current, Folder},
-    index::Sums,
     key,
+    pack::{self, Frame, Frames},
     table::{OpenFault, Table, Writes},
 };
 
-/// Rows written at a time.
-const BATCH_ROWS: usize = 1000;
+/// Bytes of rows written at a time.
+const BATCH_BYTES: usize = 64 * 1024;
 
-/// A generation without a batch row, which marks it as incomplete.
+/// A generation without a base row, which marks it as incomplete.
 #[derive(Debug)]
 pub(super) struct Fresh {
     table: Arc<Table>,
     generation: u64,
     folder: Folder,
-    waiting: Writes,
-    waiting_rows: usize,
+    waiting: Frames,
+    base: Base,
+    /// Of base packs.
+    number: u64,
+}
+
+/// A generation that was completed and is in use.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) table: Arc<Table>,
+    pub(super) generation: u64,
+    pub(super) base: Base,
 }
 
 impl Fresh {
@@ -33,27 +43,43 @@ impl Fresh {
             // Whatever is there is ours and empty.
             let _ = fs::remove_dir_all(folder.generation(generation));
         })?;
-        let mut waiting = Writes::default();
-        waiting.insert(&key::SCHEMA, &codec::encode_schema(codec::SCHEMA));
-        Ok(Self { table: Arc::new(created), generation, folder: folder.clone(), waiting, waiting_rows: 1 })
+        let mut writes = Writes::default();
+        writes.insert(&key::SCHEMA, &codec::encode_schema(codec::SCHEMA));
+        created.apply(writes).map_err(OpenFault::Surroundings)?;
+        Ok(Self {
+            table: Arc::new(created),
+            generation,
+            folder: folder.clone(),
+            waiting: Frames::default(),
+            base: Base::default(),
+            number: 0,
+        })
     }
 
-    /// Writes a row.
-    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        self.waiting.insert(key, value);
-        self.waiting_rows += 1;
-        if self.waiting_rows >= BATCH_ROWS { self.write() } else { Ok(()) }
+    /// Writes a row of the base; no key may come twice.
+    pub(super) fn put(&mut self, frame: Frame<'_>) -> Result<(), String> {
+        self.waiting.copy(frame);
+        if self.waiting.size() >= BATCH_BYTES { self.write() } else { Ok(()) }
     }
 
-    /// Applies changes after everything written so far.
-    pub(super) fn apply(&mut self, writes: Writes) -> Result<(), String> {
-        self.write()?;
+    /// Writes to its journal.
+    pub(super) fn apply(&self, writes: Writes) -> Result<(), String> {
         self.table.apply(writes)
     }
 
     fn write(&mut self) -> Result<(), String> {
-        self.waiting_rows = 0;
-        self.table.apply(std::mem::take(&mut self.waiting))
+        if self.waiting.rows() == 0 {
+            return Ok(());
+        }
+        let mut writes = Writes::default();
+        for pack in pack::base(&self.waiting, self.number) {
+            writes.insert(&pack.key, &pack.value);
+            self.base.add(0, pack.crc);
+        }
+        self.base.rows += self.waiting.rows();
+        self.number += 1;
+        self.waiting.clear();
+        self.table.apply(writes)
     }
 
     /// Puts what was written so far on disk, so that less is left for the end.
@@ -62,10 +88,11 @@ impl Fresh {
         self.table.sync()
     }
 
-    /// Completes the generation and makes it the one in use, durably. `sums` are those of the rows in it.
-    pub(super) fn finish(mut self, sums: Sums, sequence: u64) -> Result<(Arc<Table>, u64), String> {
-        match self.complete(sums, sequence) {
-            Ok(()) => Ok((self.table, self.generation)),
+    /// Completes the generation and makes it the one in use, durably. Its base is what is stored up to this batch and
+    /// this position.
+    pub(super) fn finish(mut self, sequence: u64, position: u64) -> Result<Made, String> {
+        match self.complete(sequence, position) {
+            Ok(()) => Ok(Made { table: self.table, generation: self.generation, base: self.base }),
             Err(text) => {
                 self.abandon();
                 Err(text)
@@ -73,9 +100,13 @@ impl Fresh {
         }
     }
 
-    fn complete(&mut self, sums: Sums, sequence: u64) -> Result<(), String> {
-        let batch = codec::encode_batch(sums.batch_row(), sequence).map_err(|error| error.message().to_owned())?;
-        self.waiting.insert(&key::BATCH, &batch);
+    fn complete(&mut self, sequence: u64, position: u64) -> Result<(), String> {
+        self.write()?;
+        self.base.position = position;
+        let base = codec::encode_base(self.base, sequence).map_err(|error| error.message().to_owned())?;
+        let mut writes = Writes::default();
+        writes.insert(&key::BASE, &base);
+        self.table.apply(writes)?;
         self.sync()?;
         self.folder.set_current(self.generation).map_err(|error| format!("CURRENT can't be written: {error}"))
     }

@@ -1,8 +1,9 @@
-//! Keys of rows: a kind byte, then the names, each escaped so that byte order is name order and no two keys coincide.
+//! Keys: a kind byte, then the names, each escaped so that byte order is name order and no two keys coincide.
 //!
 //! | kind | parts |
 //! |---|---|
-//! | `0x00` the schema row, `0x01` the batch row | none |
+//! | `0x00` the schema row, `0x01` the base row | none |
+//! | `0x02` base pack, `0xF0` journal pack | number, part: see [`super::pack`] |
 //! | `0x10` ephemeral instance, `0x20` persistent instance | namespace, service, cluster, ip, port |
 //! | `0x30` service settings | namespace, service |
 //! | `0x40` cluster settings | namespace, service, cluster |
@@ -24,11 +25,15 @@ use crate::model::{ClusterKey, InstanceKey, Row, ServiceKey};
 
 /// Key of the schema row.
 pub(super) const SCHEMA: [u8; 1] = [0x00];
-/// Key of the batch row.
-pub(super) const BATCH: [u8; 1] = [0x01];
-/// Keys from here on are those of rows.
-pub(super) const FIRST: [u8; 1] = [0x02];
+/// Key of the base row.
+pub(super) const BASE: [u8; 1] = [0x01];
+/// Keys from here on are those of packs and rows.
+pub(super) const FIRST: [u8; 1] = [BASE_PACK];
+/// Keys from here on are those of the journal.
+pub(super) const JOURNAL: [u8; 1] = [JOURNAL_PACK];
 
+const BASE_PACK: u8 = 0x02;
+const JOURNAL_PACK: u8 = 0xF0;
 const EPHEMERAL: u8 = 0x10;
 const PERSISTENT: u8 = 0x20;
 const SERVICE: u8 = 0x30;
@@ -62,38 +67,84 @@ pub(super) enum KeyFault {
     Malformed,
 }
 
+/// The key of a pack: kind, number u64 BE, part u32 BE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PackKey {
+    pub(super) is_journal: bool,
+    /// In the journal the sequence of the batch, in the base any that is not used twice.
+    pub(super) number: u64,
+    /// Packs of one number count from 0.
+    pub(super) part: u32,
+}
+
+impl PackKey {
+    pub(super) const BYTES: usize = 13;
+
+    pub(super) fn encode(self) -> [u8; Self::BYTES] {
+        let Self { is_journal, number, part } = self;
+        let mut key = [0; Self::BYTES];
+        let kind = if is_journal { JOURNAL_PACK } else { BASE_PACK };
+        let bytes = [kind].into_iter().chain(number.to_be_bytes()).chain(part.to_be_bytes());
+        key.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        key
+    }
+
+    /// `None` if `key` is not that of a pack.
+    pub(super) fn decode(key: &[u8]) -> Option<Self> {
+        let (&kind, rest) = key.split_first()?;
+        let is_journal = match kind {
+            BASE_PACK => false,
+            JOURNAL_PACK => true,
+            _ => return None,
+        };
+        let (number, rest) = rest.split_first_chunk::<8>()?;
+        let part = u32::from_be_bytes(rest.try_into().ok()?);
+        Some(Self { is_journal, number: u64::from_be_bytes(*number), part })
+    }
+
+    /// Where a range of keys may be cut at or before `key` so that all parts of one number stay together.
+    pub(super) fn cut(key: &[u8]) -> &[u8] {
+        Self::decode(key).and_then(|_| key.get(..Self::BYTES - 4)).unwrap_or(key)
+    }
+}
+
 /// The key of `row`.
 pub(super) fn encode(row: &Row) -> Vec<u8> {
-    let mut key = Vec::with_capacity(96);
+    let mut key = Vec::new();
+    append(&mut key, row);
+    key
+}
+
+/// Appends the key of `row` to `key`.
+pub(super) fn append(key: &mut Vec<u8>, row: &Row) {
     match row {
         Row::Instance(k, _) => {
             key.push(if k.ephemeral { EPHEMERAL } else { PERSISTENT });
-            push_service(&mut key, &k.service);
-            push(&mut key, &k.cluster);
-            push(&mut key, &k.ip);
+            push_service(key, &k.service);
+            push(key, &k.cluster);
+            push(key, &k.ip);
             key.extend((k.port.cast_unsigned() ^ SIGN).to_be_bytes());
         }
         Row::Service(k, _) => {
             key.push(SERVICE);
-            push_service(&mut key, k);
+            push_service(key, k);
         }
         Row::Cluster(k, _) => {
             key.push(CLUSTER);
-            push_service(&mut key, &k.service);
-            push(&mut key, &k.name);
+            push_service(key, &k.service);
+            push(key, &k.name);
         }
-        Row::Setting(k, _) => push_setting(&mut key, k),
+        Row::Setting(k, _) => push_setting(key, k),
         Row::Subscription(k, _) => {
             key.push(SUBSCRIPTION);
-            push_service(&mut key, &k.service);
+            push_service(key, &k.service);
             let SubscriberKey { listed, to, clusters, agent } = &*k.subscriber;
-            push(&mut key, &listed.to_string());
-            push(&mut key, &to.to_string());
-            push(&mut key, clusters);
-            push(&mut key, agent);
+            push(key, &listed.to_string());
+            push(key, &to.to_string());
+            push(key, clusters);
+            push(key, agent);
         }
     }
-    key
 }
 
 fn push_setting(key: &mut Vec<u8>, setting: &SettingKey) {
@@ -138,7 +189,7 @@ impl Default for Names {
 }
 
 impl Names {
-    /// The exact inverse of [`encode`].
+    /// The exact inverse of [`append`].
     pub(super) fn decode(&mut self, key: &[u8]) -> Result<Key, KeyFault> {
         let (&kind, mut rest) = key.split_first().ok_or(KeyFault::Malformed)?;
         let key = match kind {

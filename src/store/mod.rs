@@ -4,9 +4,10 @@
 //! [`append`](Store::append), and come out at [`open`](Store::open). `table` is the only file that names sled,
 //! `codec` the only one that names bincode.
 //!
-//! What the folder holds is in `folder`, keys in `key`, values in `codec`, what can be found at an open and what
-//! is done about it in `recover`. One *batch row* is written with every batch: its sequence (which only grows), and
-//! count and combined checksum of all live rows. With the `sidecar` it makes every loss show at the next open.
+//! What the folder holds is in `folder`, keys in `key`, values in `codec` and `pack`, what can be found at an open and
+//! what is done about it in `recover`. A generation of the store is a *base*, written when it was made, and a *journal*,
+//! to which every batch is appended under its sequence (which only grows). What the base has to hold is said in it, in
+//! the journal rows are numbered, and the `sidecar` says how far it went: so every loss shows at the next open.
 //!
 //! After a failed write or sync nobody knows what is on disk, so the store refuses ([`Store::failure`]) until it is
 //! [rebuilt](Store::rebuild) from the registry, which is the truth while the process lives.
@@ -23,6 +24,7 @@ mod index;
 mod key;
 mod lock;
 mod options;
+mod pack;
 mod recover;
 mod report;
 mod scan;
@@ -35,6 +37,7 @@ pub mod tools;
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use disk::Disk;
+use pack::Frames;
 
 use crate::{
     error::{Error, Result},
@@ -48,7 +51,7 @@ pub use options::{
 pub use report::{Phase, Progress, RestoreReport, StoreStats};
 
 /// How a batch gets to the disk.
-type Append = fn(&mut Disk, &[codec::Encoded], u64, &Options, &StoreStats) -> std::result::Result<(), String>;
+type Append = fn(&mut Disk, &Frames, &Options, &StoreStats) -> std::result::Result<(), String>;
 
 /// The store. Calls block on the disk.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ pub struct Store {
     stats: Arc<StoreStats>,
     /// Why nothing can be stored at present.
     failure: Option<String>,
+    /// The batch at hand, for its room.
+    frames: Frames,
     /// `None` with [`Durability::Off`].
     disk: Option<Disk>,
 }
@@ -80,12 +85,12 @@ impl Store {
         let stats = Arc::new(StoreStats::default());
         if options.durability == Durability::Off {
             let report = RestoreReport { created: true, ..RestoreReport::default() };
-            return Ok((Self { options, stats, failure: None, disk: None }, report));
+            return Ok((Self { options, stats, failure: None, frames: Frames::default(), disk: None }, report));
         }
         let (recovered, report) = recover::recover(&options, wall_now_ms, recover::Receiver { rows, progress })?;
         let failure = recovered.failure.clone();
         let disk = Disk::start(recovered, &options, wall_now_ms)?;
-        let store = Self { options, stats, failure, disk: Some(disk) };
+        let store = Self { options, stats, failure, frames: Frames::default(), disk: Some(disk) };
         store.publish();
         if let Some(damage) = &report.damage {
             tracing::error!(moved_aside = ?report.moved_aside, "the store was damaged: {damage}");
@@ -123,10 +128,10 @@ impl Store {
         if rows.is_empty() {
             return Ok(());
         }
-        let sequence = disk.next_sequence();
-        let encoded = rows.iter().map(|row| codec::encode(row, sequence)).collect::<Result<Vec<_>>>()?;
+        self.frames.clear();
+        rows.iter().try_for_each(|row| self.frames.push(row))?;
         if self.failure.is_none() {
-            match how(disk, &encoded, sequence, &self.options, &self.stats) {
+            match how(disk, &self.frames, &self.options, &self.stats) {
                 Ok(()) => {
                     self.stats.batches.note(rows.len() as u64);
                     self.publish();

@@ -9,9 +9,10 @@ pub const INTERVAL_MS: u64 = 200;
 /// Default of [`Options::open_timeout_ms`]: 1,000,000 rows take about 3 s, so this only ends what hangs.
 pub const OPEN_TIMEOUT_MS: u64 = 120_000;
 /// Default of [`Options::compact_min_bytes`].
-pub const COMPACT_MIN_BYTES: u64 = 64 * 1024 * 1024;
-/// Default of [`Options::compact_factor`].
-pub const COMPACT_FACTOR: u64 = 8;
+pub const COMPACT_MIN_BYTES: u64 = 32 * 1024 * 1024;
+/// Default of [`Options::compact_factor`]. A fresh file is of 1.7 times its live rows; with this, and what comes until
+/// the compaction is done, the file stays below 8 times.
+pub const COMPACT_FACTOR: u64 = 4;
 /// Default of [`Options::cache_bytes`].
 pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 

@@ -21,16 +21,16 @@ use std::{
 };
 
 use super::{
-    codec::{self, BatchRow},
+    codec::{self, Base},
     folder::{Current, Folder},
-    fresh::Fresh,
+    fresh::{Fresh, Made},
     guard::limited,
-    index::{Index, Sums},
+    index::{Index, Latest, Sums},
     key,
     lock::Lock,
     options::Options,
     report::{Phase, Progress, RestoreReport},
-    scan::{Findings, Place, Want, scan},
+    scan::{Chunk, Findings, Place, Tally, Want, latest, scan},
     sidecar::{Found, Record, Sidecar},
     table::{OpenFault, Table},
 };
@@ -48,7 +48,7 @@ pub(super) struct Recovered {
     pub(super) table: Option<Arc<Table>>,
     pub(super) generation: u64,
     pub(super) index: Index,
-    pub(super) sequence: u64,
+    pub(super) head: Head,
     pub(super) failure: Option<String>,
     pub(super) details: Details,
 }
@@ -65,6 +65,36 @@ pub(super) struct Details {
     pub(super) places: Vec<Place>,
 }
 
+/// Where a generation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Head {
+    /// The last batch.
+    pub(super) sequence: u64,
+    /// The last row.
+    pub(super) position: u64,
+    /// The last row in the base.
+    pub(super) base_position: u64,
+    /// Checksums of all packs combined.
+    pub(super) sum: u64,
+}
+
+impl Head {
+    /// Of a generation with this base row, its sequence and this journal.
+    pub(super) fn new(base: Base, sequence: u64, journal: Tally) -> Self {
+        Self {
+            sequence: sequence.max(journal.number),
+            position: base.position.max(journal.end.saturating_sub(1)),
+            base_position: base.position,
+            sum: base.sum ^ journal.sum,
+        }
+    }
+
+    /// Rows that are not in the journal, but before the end of it.
+    pub(super) fn missing(&self, journal: Tally) -> u64 {
+        (self.position - self.base_position).saturating_sub(journal.rows)
+    }
+}
+
 /// Who gets rows and progress.
 pub(super) struct Receiver<'a> {
     pub(super) rows: &'a mut dyn FnMut(Vec<Row>),
@@ -76,7 +106,7 @@ struct Loaded {
     generation: u64,
     table: Arc<Table>,
     schema: Option<u8>,
-    batch: Option<(BatchRow, u64)>,
+    base: Option<(Base, u64)>,
 }
 
 /// What is in use at the end.
@@ -84,7 +114,7 @@ struct Outcome {
     table: Option<Arc<Table>>,
     generation: u64,
     index: Index,
-    sequence: u64,
+    head: Head,
     failure: Option<String>,
 }
 
@@ -115,8 +145,8 @@ pub(super) fn recover(
         None => recovery.start_empty()?,
     };
     let (report, details) = recovery.conclude(&outcome, started);
-    let Outcome { table, generation, index, sequence, failure } = outcome;
-    Ok((Recovered { folder, lock, table, generation, index, sequence, failure, details }, report))
+    let Outcome { table, generation, index, head, failure } = outcome;
+    Ok((Recovered { folder, lock, table, generation, index, head, failure, details }, report))
 }
 
 struct Recovery<'a> {
@@ -158,13 +188,13 @@ impl Recovery<'_> {
         };
         let mut chosen: Option<Loaded> = None;
         for generation in named.into_iter().chain(generations.iter().rev().copied().filter(|g| Some(*g) != named)) {
-            if chosen.as_ref().is_some_and(|loaded| loaded.batch.is_some()) {
+            if chosen.as_ref().is_some_and(|loaded| loaded.base.is_some()) {
                 self.aside.push(generation);
                 continue;
             }
             let Some(loaded) = self.load(generation)? else { continue };
             match &chosen {
-                Some(_) if loaded.batch.is_none() => self.aside.push(generation),
+                Some(_) if loaded.base.is_none() => self.aside.push(generation),
                 _ => self.aside.extend(chosen.replace(loaded).map(|before| before.generation)),
             }
         }
@@ -187,9 +217,9 @@ impl Recovery<'_> {
             }
         };
         let reader = table.clone();
-        let heads = limited(self.limit, move || (reader.get(&key::SCHEMA), reader.get(&key::BATCH)));
-        let (schema, batch) = match heads {
-            Ok((schema, batch)) => (schema.ok().flatten(), batch.ok().flatten()),
+        let heads = limited(self.limit, move || (reader.get(&key::SCHEMA), reader.get(&key::BASE)));
+        let (schema, base) = match heads {
+            Ok((schema, base)) => (schema.ok().flatten(), base.ok().flatten()),
             Err(_) => (None, None),
         };
         let schema = schema.and_then(|value| codec::decode_schema(&value).ok());
@@ -199,47 +229,58 @@ impl Recovery<'_> {
                 codec::SCHEMA
             )));
         }
-        let batch = batch.and_then(|value| codec::decode_batch(&value).ok());
-        Ok(Some(Loaded { generation, table, schema, batch }))
+        let base = base.and_then(|value| codec::decode_base(&value).ok());
+        Ok(Some(Loaded { generation, table, schema, base }))
     }
 
     fn restore(&mut self, loaded: Loaded, receiver: &mut Receiver<'_>) -> Result<Outcome> {
         let mut index = Index::default();
         let hasher = index.hasher().clone();
-        let expected_rows = loaded.batch.map(|(batch, _)| batch.rows);
+        let (base, base_sequence) = loaded.base.unwrap_or_default();
+        let expected_rows = match self.sidecar {
+            Found::Record(side) if side.generation == loaded.generation => Some(side.rows),
+            _ => loaded.base.map(|(base, _)| base.rows),
+        };
         (receiver.progress)(Progress { phase: Phase::Verifying, rows: 0, bytes: 0, expected_rows });
+        let started = Instant::now();
+        let (latest, places) = latest(&loaded.table, &hasher, self.limit)?;
+        let left = self.limit.saturating_sub(started.elapsed());
         let mut subscriptions = 0;
-        let findings =
-            scan(&loaded.table, &hasher, Want::Rows, expected_rows.unwrap_or(u64::MAX), self.limit, &mut |chunk| {
-                chunk.entries.into_iter().for_each(|entry| index.put(entry));
-                let Sums { rows, bytes, .. } = index.sums();
-                subscriptions += chunk.rows.iter().filter(|row| matches!(row, Row::Subscription(..))).count() as u64;
-                (receiver.rows)(chunk.rows);
-                (receiver.progress)(Progress { phase: Phase::Verifying, rows, bytes, expected_rows });
-                Ok(())
-            })?;
-        if let Some(newer) = findings.newer {
+        let mut take = |chunk: Chunk| {
+            chunk.entries.into_iter().for_each(|entry| index.put(entry));
+            let Sums { rows, bytes, .. } = index.sums();
+            subscriptions += chunk.rows.iter().filter(|row| matches!(row, Row::Subscription(..))).count() as u64;
+            (receiver.rows)(chunk.rows);
+            (receiver.progress)(Progress { phase: Phase::Verifying, rows, bytes, expected_rows });
+            Ok(())
+        };
+        let mut findings = Findings::default();
+        if !places.timed_out {
+            findings = scan(&loaded.table, &hasher, &Want::Rows(latest.clone()), left, &mut take)?;
+        }
+        findings.merge_failures(places);
+        if let Some(newer) = &findings.newer {
             return Err(Error::Setup(format!(
                 "{} holds {newer}, which this version does not know: it needs a later version of nacre",
                 Folder::name(loaded.generation)
             )));
         }
+        let head = Head::new(base, base_sequence, findings.journal);
         self.report.subscriptions = subscriptions;
-        self.report.skipped_rows = findings.damaged_rows;
-        let faults = self.judge(&loaded, index.sums(), &findings);
-        let sequence = loaded.batch.map(|(_, sequence)| sequence);
+        let faults = self.judge(&loaded, head, index.sums(), &findings);
+        let sequence = loaded.base.map(|_| head.sequence);
         self.details = Details { schema: loaded.schema, sequence, damage: Vec::new(), places: findings.places };
         if !faults.is_empty() || loaded.schema != Some(codec::SCHEMA) {
             if !faults.is_empty() {
                 self.aside.push(loaded.generation);
                 self.damage.extend(faults);
             }
-            return Ok(self.rewrite(loaded, index, findings.timed_out, receiver));
+            let latest = (!findings.timed_out).then_some(latest);
+            return Ok(self.rewrite(&loaded, head.sequence, index, latest, receiver));
         }
-        let sequence = loaded.batch.map_or(0, |(_, sequence)| sequence);
-        self.settle_current(loaded.generation, index.sums().rows, sequence)?;
+        self.settle_current(loaded.generation, index.sums().rows, head.sequence)?;
         let generation = loaded.generation;
-        Ok(Outcome { table: Some(loaded.table), generation, index, sequence, failure: None })
+        Ok(Outcome { table: Some(loaded.table), generation, index, head, failure: None })
     }
 
     /// A sound generation was chosen: `CURRENT` has to name it.
@@ -258,35 +299,60 @@ impl Recovery<'_> {
             .map_err(|error| Error::Setup(format!("the data folder can't be written: {error}")))
     }
 
-    /// What is wrong with a generation that opened and was read.
-    fn judge(&mut self, loaded: &Loaded, found: Sums, findings: &Findings) -> Vec<String> {
+    /// What is wrong with a generation that opened and was read; `live` are the rows found.
+    fn judge(&mut self, loaded: &Loaded, head: Head, live: Sums, found: &Findings) -> Vec<String> {
         let mut faults = Vec::new();
         if loaded.schema.is_none() {
             faults.push("the schema row is missing or damaged".to_owned());
         }
-        if findings.damaged_rows > 0 {
-            faults.push(format!("{} rows do not verify", findings.damaged_rows));
+        if found.damaged_rows > 0 {
+            faults.push(format!("{} rows do not verify", found.damaged_rows));
         }
-        if let Some(text) = &findings.failure {
-            faults.push(format!("{} reads failed, one of them because {text}", findings.failed_reads));
+        if found.damaged_packs > 0 {
+            faults.push(format!("{} packs of rows do not verify", found.damaged_packs));
         }
-        if findings.timed_out {
+        if let Some(text) = &found.failure {
+            faults.push(format!("{} reads failed, one of them because {text}", found.failed_reads));
+        }
+        if found.timed_out {
             faults.push(format!("it could not be read within {:?}", self.limit));
         }
-        let Some((batch, sequence)) = loaded.batch else {
-            faults.push(format!("the batch row is missing or damaged; {} rows were found", found.rows));
+        self.report.skipped_rows = found.damaged_rows;
+        let Some((base, _)) = loaded.base else {
+            faults.push(format!("the base row is missing or damaged; {} rows were found", live.rows));
             return faults;
         };
-        if batch != found.batch_row() {
-            faults.push(format!("it should hold {} rows, {} were found, or not the same", batch.rows, found.rows));
+        if (base.rows, base.sum) != (found.base.rows, found.base.sum) {
+            let (rows, there) = (base.rows, found.base.rows);
+            faults.push(format!("it was made with {rows} rows, of these {there} were found, or not the same"));
+            self.report.skipped_rows = found.damaged_rows.max(rows.saturating_sub(there));
         }
+        let missing = head.missing(found.journal);
+        if missing > 0 {
+            faults.push(format!("{missing} rows are missing in its journal"));
+            self.report.skipped_rows += missing;
+        }
+        self.compare(loaded.generation, head, live, &mut faults);
+        faults
+    }
+
+    /// Compares with the sidecar.
+    fn compare(&mut self, generation: u64, Head { sequence, sum, .. }: Head, live: Sums, faults: &mut Vec<String>) {
+        let rows = live.rows;
         match self.sidecar {
             Found::Record(side) if sequence < side.sequence => faults.push(format!(
-                "it ends at batch {sequence} with {} rows, but batch {} with {} rows was stored",
-                batch.rows, side.sequence, side.rows
+                "it ends at batch {sequence} with {rows} rows, but batch {} with {} rows was stored",
+                side.sequence, side.rows
             )),
-            Found::Record(side) if sequence == side.sequence && (side.rows, side.sum) != (batch.rows, batch.sum) => {
-                faults.push(format!("batch {sequence} holds {} rows, but {} were stored", batch.rows, side.rows));
+            // A sidecar that still tells of the generation before tells of the same rows in other packs.
+            Found::Record(side)
+                if sequence == side.sequence
+                    && (side.rows != rows || side.generation == generation && side.sum != sum) =>
+            {
+                faults.push(format!(
+                    "batch {sequence} holds {rows} rows, but {} were stored, or not the same",
+                    side.rows
+                ));
             }
             Found::Record(_) => {}
             // Not a fault of the generation: it need not be replaced.
@@ -296,35 +362,44 @@ impl Recovery<'_> {
                 self.damage.push("the sidecar is unreadable: loss of the last batches can't be told".into());
             }
         }
-        faults
     }
 
     /// A sequence above all that were ever used.
-    fn next_sequence(&self, loaded: Option<u64>) -> u64 {
+    fn next_sequence(&self, found: u64) -> u64 {
         let side = match self.sidecar {
             Found::Record(side) => side.sequence,
             Found::Missing | Found::Unreadable => 0,
         };
-        loaded.unwrap_or(0).max(side) + 1
+        found.max(side) + 1
     }
 
-    /// Puts the sound rows of `loaded` into a fresh generation. Never fails: at worst the store has to be rebuilt.
-    fn rewrite(&mut self, loaded: Loaded, index: Index, hangs: bool, receiver: &mut Receiver<'_>) -> Outcome {
-        let sequence = self.next_sequence(loaded.batch.map(|(_, sequence)| sequence));
+    /// Puts the sound rows of `loaded` into a fresh generation; without `latest` they can't be read. Never fails: at
+    /// worst the store has to be rebuilt.
+    fn rewrite(
+        &mut self,
+        loaded: &Loaded,
+        sequence: u64,
+        index: Index,
+        latest: Option<Arc<Latest>>,
+        receiver: &mut Receiver<'_>,
+    ) -> Outcome {
+        let sequence = self.next_sequence(sequence);
         let rows = index.sums().rows;
-        match self.copy(&loaded, rows, sequence, hangs, receiver) {
-            Ok((table, generation, copied)) => {
+        match self.copy(loaded, &index, sequence, latest, receiver) {
+            Ok((Made { table, generation, base }, copied)) => {
                 if !self.aside.contains(&loaded.generation) {
                     tracing::info!("{rows} rows of schema {:?} are rewritten", loaded.schema);
                 }
                 let found = copied.sums().rows;
                 let failure = (found != rows).then(|| format!("{found} of {rows} rows read could be written again"));
-                Outcome { table: Some(table), generation, index: copied, sequence, failure }
+                let head = Head::new(base, sequence, Tally::default());
+                Outcome { table: Some(table), generation, index: copied, head, failure }
             }
             Err(text) => {
                 let failure = Some(format!("the rows read can't be written to a fresh generation: {text}"));
                 self.aside.clear();
-                Outcome { table: None, generation: loaded.generation, index, sequence, failure }
+                let head = Head { sequence, ..Head::default() };
+                Outcome { table: None, generation: loaded.generation, index, head, failure }
             }
         }
     }
@@ -332,30 +407,33 @@ impl Recovery<'_> {
     fn copy(
         &mut self,
         loaded: &Loaded,
-        expected_rows: u64,
+        read: &Index,
         sequence: u64,
-        hangs: bool,
+        latest: Option<Arc<Latest>>,
         receiver: &Receiver<'_>,
-    ) -> Result<(Arc<Table>, u64, Index), String> {
+    ) -> Result<(Made, Index), String> {
         self.mark();
         let mut fresh =
             Fresh::begin(&self.folder, self.options.cache_bytes, self.limit).map_err(OpenFault::into_text)?;
-        let mut index = Index::default();
-        let hasher = index.hasher().clone();
-        let mut take = |chunk: super::scan::Chunk| {
-            chunk.entries.into_iter().for_each(|entry| index.put(entry));
-            chunk.copies.iter().try_for_each(|(key, value)| fresh.put(key, value)).map_err(Error::Storage)?;
+        let hasher = read.hasher();
+        let mut index = Index::with_hasher(hasher.clone());
+        let mut take = |chunk: Chunk| {
+            for frame in chunk.copies.iter() {
+                fresh.put(frame).map_err(Error::Storage)?;
+                index.put(hasher.entry(frame.key, 0, Some(frame.size())));
+            }
             let Sums { rows, bytes, .. } = index.sums();
-            let expected_rows = Some(expected_rows);
+            let expected_rows = Some(read.sums().rows);
             (receiver.progress)(Progress { phase: Phase::Rewriting, rows, bytes, expected_rows });
             Ok(())
         };
-        if !hangs && let Err(error) = scan(&loaded.table, &hasher, Want::Copies, expected_rows, self.limit, &mut take) {
+        if let Some(latest) = latest
+            && let Err(error) = scan(&loaded.table, hasher, &Want::Copies(latest), self.limit, &mut take)
+        {
             fresh.abandon();
             return Err(error.message().to_owned());
         }
-        let (table, generation) = fresh.finish(index.sums(), sequence)?;
-        Ok((table, generation, index))
+        Ok((fresh.finish(sequence, 0)?, index))
     }
 
     /// Marks what is to be kept, lest an interrupted open take it for a leftover.
@@ -370,13 +448,13 @@ impl Recovery<'_> {
     /// A store without rows.
     fn start_empty(&mut self) -> Result<Outcome> {
         self.mark();
-        let sequence = if self.report.created { 0 } else { self.next_sequence(None) };
+        let sequence = if self.report.created { 0 } else { self.next_sequence(0) };
         let setup = |text| Error::Setup(format!("a store can't be made in {}: {text}", self.folder.path().display()));
         let fresh = Fresh::begin(&self.folder, self.options.cache_bytes, self.limit)
             .map_err(|fault| setup(fault.into_text()))?;
-        let index = Index::default();
-        let (table, generation) = fresh.finish(index.sums(), sequence).map_err(setup)?;
-        Ok(Outcome { table: Some(table), generation, index, sequence, failure: None })
+        let Made { table, generation, base } = fresh.finish(sequence, 0).map_err(setup)?;
+        let head = Head::new(base, sequence, Tally::default());
+        Ok(Outcome { table: Some(table), generation, index: Index::default(), head, failure: None })
     }
 
     /// Moves damaged generations aside, clears leftovers and completes the report.
@@ -400,7 +478,7 @@ impl Recovery<'_> {
         let Sums { rows, bytes, .. } = outcome.index.sums();
         self.report.rows = rows;
         self.report.bytes = bytes;
-        self.report.sequence = outcome.sequence;
+        self.report.sequence = outcome.head.sequence;
         self.report.damage = (!self.damage.is_empty()).then(|| self.damage.join("; "));
         if let Found::Record(Record { last_alive_ms, .. }) = self.sidecar {
             self.report.last_alive_ms = Some(last_alive_ms);

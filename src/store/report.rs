@@ -45,7 +45,7 @@ pub struct RestoreReport {
     pub bytes: u64,
     /// How long it took, in milliseconds.
     pub time_ms: u64,
-    /// Rows that were there but did not verify.
+    /// Rows that were stored, but were not there to be read or did not verify.
     pub skipped_rows: u64,
     /// What was found damaged or lost; `None` when everything acknowledged is there. Then ask the peers.
     pub damage: Option<String>,

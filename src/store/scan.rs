@@ -3,6 +3,8 @@
 //! The key space is cut into ranges that threads take from a queue. Where sled fails to read, the rest of the range is
 //! halved and tried again, so that one bad page costs the rows of that page only. The threads are not scoped: one that
 //! hangs in sled is left behind when the time limit is reached.
+//!
+//! Which rows are live shows only when the whole journal is known, so it is read twice: first for the places of its rows.
 
 use std::{
     mem,
@@ -21,8 +23,9 @@ use parking_lot::Mutex;
 use super::{
     codec::{self, Fault},
     guard::limited,
-    index::{Entry, KeyHasher},
-    key::{self, Names},
+    index::{Entry, KeyHasher, Latest},
+    key::{self, Names, PackKey},
+    pack::{Frames, Opened, Unpacker},
     table::Table,
 };
 use crate::{error::Result, model::Row};
@@ -33,8 +36,6 @@ const CHUNK_ROWS: usize = 1024;
 const CHUNKS_AHEAD: usize = 4;
 /// More threads than this gain nothing.
 const MAX_THREADS: usize = 8;
-/// Stores with fewer rows are read as one range.
-const SPLIT_ROWS: u64 = 4096;
 /// Ranges are halved this often: 128 at most.
 const SPLIT_DEPTH: u32 = 7;
 /// Places of damage that are told.
@@ -43,13 +44,15 @@ pub(super) const MAX_PLACES: usize = 1000;
 const RETRY_DEPTH: u32 = 24;
 const RETRIES: usize = 1000;
 
-/// What is wanted of each row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is wanted.
+#[derive(Debug, Clone)]
 pub(super) enum Want {
-    /// The row.
-    Rows,
-    /// Its bytes, in the present version.
-    Copies,
+    /// The place of every row of the journal, removals too.
+    Places,
+    /// The live rows.
+    Rows(Arc<Latest>),
+    /// What is stored of the live rows, in the present form.
+    Copies(Arc<Latest>),
 }
 
 /// Some sound rows.
@@ -59,17 +62,16 @@ pub(super) struct Chunk {
     pub(super) entries: Vec<Entry>,
     /// With [`Want::Rows`].
     pub(super) rows: Vec<Row>,
-    /// With [`Want::Copies`]: keys and values.
-    pub(super) copies: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Size of the rows.
-    pub(super) bytes: u64,
+    /// With [`Want::Copies`].
+    pub(super) copies: Frames,
 }
 
-/// What a scan found beside sound rows.
+/// What a scan found beside rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Findings {
-    /// Rows that did not verify.
+    /// Rows, and packs of rows, that did not verify.
     pub(super) damaged_rows: u64,
+    pub(super) damaged_packs: u64,
     /// Reads that failed.
     pub(super) failed_reads: u64,
     /// What one of them said.
@@ -78,6 +80,10 @@ pub(super) struct Findings {
     pub(super) newer: Option<String>,
     /// The time limit was reached; rows are missing.
     pub(super) timed_out: bool,
+    /// The base that was read.
+    pub(super) base: Tally,
+    /// The journal that was read.
+    pub(super) journal: Tally,
     /// Where what did not verify and what could not be read is; not more than [`MAX_PLACES`].
     pub(super) places: Vec<Place>,
 }
@@ -85,20 +91,73 @@ pub(super) struct Findings {
 /// Where damage is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In the row under this key, which says what is wrong with it.
+    /// In the row, or the pack of rows, under this key; it says what is wrong with it.
     Row(Vec<u8>, &'static str),
     /// Behind this key, or at the first key, reading fails for this reason.
     Behind(Option<Vec<u8>>, String),
 }
 
+/// What sound values come to, live or not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) rows: u64,
+    /// Their checksums combined, see [`codec::mixed`].
+    pub(super) sum: u64,
+    /// The highest number of a pack.
+    pub(super) number: u64,
+    /// Position after the last row.
+    pub(super) end: u64,
+}
+
+impl Tally {
+    fn merge(&mut self, other: Tally) {
+        self.rows += other.rows;
+        self.sum ^= other.sum;
+        self.number = self.number.max(other.number);
+        self.end = self.end.max(other.end);
+    }
+}
+
 impl Findings {
-    fn merge(&mut self, other: Findings) {
+    fn merge(&mut self, mut other: Findings) {
+        let room = MAX_PLACES.saturating_sub(self.places.len());
+        self.places.extend(other.places.drain(..).take(room));
         self.damaged_rows += other.damaged_rows;
+        self.damaged_packs += other.damaged_packs;
+        self.base.merge(other.base);
+        self.journal.merge(other.journal);
+        self.merge_failures(other);
+    }
+
+    /// Takes over what kept another scan of the same from reading.
+    pub(super) fn merge_failures(&mut self, other: Findings) {
         self.failed_reads += other.failed_reads;
         self.failure = self.failure.take().or(other.failure);
         self.newer = self.newer.take().or(other.newer);
-        let room = MAX_PLACES.saturating_sub(self.places.len());
-        self.places.extend(other.places.into_iter().take(room));
+        self.timed_out |= other.timed_out;
+    }
+
+    /// Notes that this row can't be used, in which `what` is wrong if it is damaged.
+    fn note_row(&mut self, fault: Fault, key: &[u8], what: &'static str) {
+        match fault {
+            Fault::Damaged => {
+                self.damaged_rows += 1;
+                self.note_place(key, what);
+            }
+            Fault::Newer(what) => self.newer = Some(what),
+        }
+    }
+
+    fn note_place(&mut self, key: &[u8], what: &'static str) {
+        if self.places.len() < MAX_PLACES {
+            self.places.push(Place::Row(key.to_vec(), what));
+        }
+    }
+
+    /// Whether everything that is there was read and is sound.
+    pub(super) fn is_sound(&self) -> bool {
+        let Self { damaged_rows, damaged_packs, failed_reads, failure, newer, timed_out, .. } = self;
+        *damaged_rows + *damaged_packs + *failed_reads == 0 && failure.is_none() && newer.is_none() && !timed_out
     }
 }
 
@@ -114,21 +173,32 @@ struct Range {
     high: Bound<Vec<u8>>,
 }
 
-/// Gives all sound rows of `table` to `take`, in no particular order, within `limit`. `expected_rows` is a hint. An
-/// error of `take` ends the scan and is passed on.
+/// Finds out which rows of the journal of `table` are the last of their keys, within `limit`.
+pub(super) fn latest(table: &Arc<Table>, hasher: &KeyHasher, limit: Duration) -> Result<(Arc<Latest>, Findings)> {
+    let mut latest = Latest::with_hasher(hasher.clone());
+    let mut take = |chunk: Chunk| {
+        chunk.entries.into_iter().for_each(|entry| latest.add(entry));
+        Ok(())
+    };
+    let findings = scan(table, hasher, &Want::Places, limit, &mut take)?;
+    Ok((Arc::new(latest), findings))
+}
+
+/// Gives all sound rows of `table` that are wanted to `take`, in no particular order, within `limit`. An error of `take`
+/// ends the scan and is passed on.
 pub(super) fn scan(
     table: &Arc<Table>,
     hasher: &KeyHasher,
-    want: Want,
-    expected_rows: u64,
+    want: &Want,
     limit: Duration,
     take: &mut dyn FnMut(Chunk) -> Result<()>,
 ) -> Result<Findings> {
     let started = Instant::now();
     let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     let (send, receive) = mpsc::sync_channel(threads * CHUNKS_AHEAD);
+    let from: &'static [u8] = if matches!(want, Want::Places) { &key::JOURNAL } else { &key::FIRST };
     let work = Arc::new(Work {
-        ranges: Mutex::new(ranges(table, expected_rows, limit)),
+        ranges: Mutex::new(ranges(table, from, limit)),
         retries: AtomicUsize::new(RETRIES),
         stop: AtomicBool::new(false),
     });
@@ -137,10 +207,11 @@ pub(super) fn scan(
         let reader = Reader {
             table: table.clone(),
             hasher: hasher.clone(),
-            want,
+            want: want.clone(),
             work: work.clone(),
             send: send.clone(),
             names: Names::default(),
+            unpacker: Unpacker::default(),
             findings: Findings::default(),
         };
         let spawned = thread::Builder::new().name(format!("nacre-store-scan-{at}")).spawn(move || reader.run());
@@ -182,6 +253,7 @@ struct Reader {
     work: Arc<Work>,
     send: SyncSender<Message>,
     names: Names,
+    unpacker: Unpacker,
     findings: Findings,
 }
 
@@ -203,6 +275,7 @@ impl Reader {
 
     fn read(&mut self, range: Range) -> ControlFlow<()> {
         let mut todo = vec![(range, 0)];
+        self.unpacker = Unpacker::default();
         while let Some((mut range, depth)) = todo.pop() {
             loop {
                 let mut chunk = Chunk::default();
@@ -263,40 +336,72 @@ impl Reader {
     }
 
     fn see(&mut self, key: &[u8], value: &[u8], chunk: &mut Chunk) {
-        let decoded = match codec::decode(key, value, &mut self.names) {
-            Ok(decoded) => decoded,
-            Err(Fault::Damaged) => {
-                self.findings.damaged_rows += 1;
-                if self.findings.places.len() < MAX_PLACES {
-                    self.findings.places.push(Place::Row(key.to_vec(), codec::what_is_wrong(key, value)));
-                }
-                return;
-            }
-            Err(Fault::Newer(what)) => {
-                self.findings.newer = Some(what);
-                return;
-            }
-        };
-        if self.want == Want::Rows {
-            chunk.bytes += (key.len() + value.len()) as u64;
-            chunk.entries.push(self.hasher.entry(key, decoded.crc, key.len() + value.len()));
-            chunk.rows.push(decoded.row);
-            return;
+        match PackKey::decode(key) {
+            Some(pack) => self.see_pack(pack, value, chunk),
+            None => self.see_single(key, value, chunk),
         }
-        let (copy, crc) = if decoded.version == codec::SCHEMA {
-            (value.to_vec(), decoded.crc)
-        } else {
-            match codec::encode(&decoded.row, decoded.sequence) {
-                Ok(codec::Encoded { value: Some(value), crc, .. }) => (value, crc),
-                Ok(_) | Err(_) => {
-                    self.findings.damaged_rows += 1;
-                    return;
+    }
+
+    fn see_pack(&mut self, key: PackKey, value: &[u8], chunk: &mut Chunk) {
+        let Self { unpacker, names, findings, hasher, want, .. } = self;
+        let opened = unpacker.open(key, value, |position, frame| {
+            let entry = hasher.entry(frame.key, position, frame.payload.map(|_| frame.size()));
+            let is_live = |latest: &Latest| match frame.payload {
+                Some(payload) if key.is_journal => latest.is_live(entry).then_some(payload),
+                Some(payload) => latest.is_live_in_base(entry).then_some(payload),
+                None => None,
+            };
+            match want {
+                Want::Places => chunk.entries.push(entry),
+                Want::Copies(latest) if is_live(latest).is_some() => {
+                    chunk.entries.push(entry);
+                    chunk.copies.copy(frame);
                 }
+                Want::Rows(latest) => {
+                    let Some(payload) = is_live(latest) else { return };
+                    match codec::decode(frame.key, payload, codec::SCHEMA, names) {
+                        Ok(row) => {
+                            chunk.entries.push(entry);
+                            chunk.rows.push(row);
+                        }
+                        Err(fault) => findings.note_row(fault, frame.key, "it can't be decoded"),
+                    }
+                }
+                Want::Copies(_) => {}
             }
+        });
+        let tally = if key.is_journal { &mut findings.journal } else { &mut findings.base };
+        match opened {
+            Ok(Opened { rows, end, crc }) => {
+                tally.merge(Tally { rows, sum: codec::mixed(crc), number: key.number, end });
+            }
+            Err(Fault::Damaged) => {
+                findings.damaged_packs += 1;
+                let key = key.encode();
+                findings.note_place(&key, codec::what_is_wrong(&key, value));
+            }
+            Err(Fault::Newer(what)) => findings.newer = Some(what),
+        }
+    }
+
+    /// A row as older schemas stored it.
+    fn see_single(&mut self, key: &[u8], value: &[u8], chunk: &mut Chunk) {
+        let single = match codec::decode_single(key, value, &mut self.names) {
+            Ok(single) => single,
+            Err(fault) => return self.findings.note_row(fault, key, codec::what_is_wrong(key, value)),
         };
-        chunk.bytes += (key.len() + copy.len()) as u64;
-        chunk.entries.push(self.hasher.entry(key, crc, key.len() + copy.len()));
-        chunk.copies.push((key.to_vec(), copy));
+        self.findings.base.merge(Tally { rows: 1, sum: codec::mixed(single.crc), ..Tally::default() });
+        let mut frames = Frames::default();
+        if frames.push(&single.row).is_err() {
+            return self.findings.note_row(Fault::Damaged, key, "it is too large");
+        }
+        let entry = self.hasher.entry(key, 0, Some(frames.size()));
+        match &self.want {
+            Want::Rows(latest) if latest.is_live_in_base(entry) => chunk.rows.push(single.row),
+            Want::Copies(latest) if latest.is_live_in_base(entry) => chunk.copies.append(&frames),
+            Want::Places | Want::Rows(_) | Want::Copies(_) => return,
+        }
+        chunk.entries.push(entry);
     }
 }
 
@@ -312,21 +417,21 @@ fn borrowed(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
 }
 
 /// The key space in ranges of roughly equal size if keys are spread evenly.
-fn ranges(table: &Arc<Table>, expected_rows: u64, limit: Duration) -> Vec<Range> {
-    let mut cuts = vec![key::FIRST.to_vec()];
-    if expected_rows >= SPLIT_ROWS {
-        let table = table.clone();
-        if let Ok(Ok(found)) = limited(limit, move || cuts_of(&table)) {
-            cuts.extend(found);
-        }
+fn ranges(table: &Arc<Table>, from: &'static [u8], limit: Duration) -> Vec<Range> {
+    let mut cuts = vec![from.to_vec()];
+    let table = table.clone();
+    if let Ok(Ok(found)) = limited(limit, move || cuts_of(&table, from)) {
+        cuts.extend(found);
+        // Two in one batch are one.
+        cuts.dedup();
     }
     let highs: Vec<_> = cuts.iter().skip(1).cloned().map(Bound::Excluded).chain([Bound::Unbounded]).collect();
     cuts.into_iter().map(Bound::Included).zip(highs).map(|(low, high)| Range { low, high }).collect()
 }
 
-fn cuts_of(table: &Table) -> Result<Vec<Vec<u8>>, String> {
+fn cuts_of(table: &Table, from: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let mut cuts = Vec::new();
-    let first = first_from(table, &key::FIRST)?;
+    let first = first_from(table, from)?;
     let last = table.last_below(Bound::Unbounded)?;
     if let (Some(first), Some(last)) = (first, last) {
         cut(table, &first, &last, SPLIT_DEPTH, &mut cuts)?;
@@ -342,7 +447,7 @@ fn cut(table: &Table, low: &[u8], high: &[u8], depth: u32, cuts: &mut Vec<Vec<u8
         return Ok(());
     };
     cut(table, low, &left, depth - 1, cuts)?;
-    cuts.push(right.clone());
+    cuts.push(PackKey::cut(&right).to_vec());
     cut(table, &right, high, depth - 1, cuts)
 }
 

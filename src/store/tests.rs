@@ -4,6 +4,7 @@ mod compaction;
 mod damage;
 mod failure;
 mod format;
+mod journal;
 mod kill;
 mod later;
 mod restart;

@@ -1,33 +1,32 @@
 //! Heals a failed store: anew, or in place where there is no room for that.
 //!
-//! A fresh generation takes about four times the size of the live rows. When a full disk has not that much to give, the
+//! A fresh generation takes about twice the size of the live rows. When a full disk has not that much to give, the
 //! generation that failed is opened again and put in order instead. That needs next to nothing, and is sound only while
 //! no sync has failed: then all that sled wrote is on disk, and it recovers whole batches.
 
-use std::{
-    mem,
-    ops::{Bound, ControlFlow},
-    sync::Arc,
-    time::Duration,
-};
+use std::{mem, sync::Arc, time::Duration};
 
-use super::{Disk, text};
+use hashbrown::HashMap;
+
+use super::Disk;
 use crate::{
-    error::Result,
+    error::Error,
     model::Row,
     store::{
-        codec::{self, Encoded},
+        codec::{self, Base},
         fresh::Fresh,
-        index::Index,
-        key::{self, Names},
+        index::{Index, KeyHasher, Latest},
+        key,
         options::Options,
-        scan::{Chunk, Findings, Want, scan},
+        pack::{self, Frame, Frames},
+        recover::Head,
+        scan::{Chunk, Want, latest, scan},
         table::{OpenFault, Table, Writes, is_no_space},
     },
 };
 
 /// Rows changed at a time.
-const BATCH_ROWS: usize = 1000;
+const BATCH_ROWS: u64 = 1000;
 
 impl Disk {
     /// Makes `rows` what is stored. After a try that found no room the next one is made in place, and so on in turn.
@@ -48,36 +47,38 @@ impl Disk {
     fn write_anew(&mut self, rows: &mut dyn Iterator<Item = Row>, options: &Options) -> Result<(), String> {
         let limit = Duration::from_millis(options.open_timeout_ms);
         let mut fresh = Fresh::begin(&self.folder, options.cache_bytes, limit).map_err(OpenFault::into_text)?;
-        let sequence = self.sequence.max(self.record.sequence) + 1;
-        let index = match fill(&mut fresh, rows, sequence) {
+        let sequence = self.head.sequence.max(self.record.sequence) + 1;
+        let index = match fill(&mut fresh, rows) {
             Ok(index) => index,
             Err(reason) => {
                 fresh.abandon();
                 return Err(reason);
             }
         };
-        let (table, generation) = fresh.finish(index.sums(), sequence)?;
-        self.swap(table, generation);
-        self.go_on(index, sequence);
+        let made = fresh.finish(sequence, 0)?;
+        let sum = made.base.sum;
+        self.swap(made);
+        self.go_on(index, Head { sequence, position: 0, base_position: 0, sum });
         Ok(())
     }
 
     fn put_in_order(&mut self, rows: &mut dyn Iterator<Item = Row>, options: &Options) -> Result<(), String> {
         let table = self.reopen(options)?;
-        let (stored, last) = survey(&table, self.record.sequence, options)?;
-        let sequence = last.max(self.sequence).max(self.record.sequence) + 1;
+        let Survey { stored, contents, latest, mut head } = survey(&table, self.record.sequence, options)?;
+        head.sequence = head.sequence.max(self.head.sequence).max(self.record.sequence);
         let live = Index::with_hasher(stored.hasher().clone());
-        let mut order = Order { table: &table, stored, live, sequence, writes: Writes::default(), waiting: 0 };
+        let waiting = Frames::default();
+        let mut order = Order { table: &table, stored, contents, live, head, waiting };
         for row in rows {
             order.keep(&row)?;
         }
-        order.remove_others()?;
+        order.remove_others(latest, options)?;
         // Also when nothing has changed: it shows that writes work again.
         order.write()?;
-        let index = order.live;
+        let (index, head) = (order.live, order.head);
         table.flush()?;
         self.sync_file(&table)?;
-        self.go_on(index, sequence);
+        self.go_on(index, head);
         Ok(())
     }
 
@@ -95,103 +96,142 @@ impl Disk {
         Ok(table)
     }
 
-    fn go_on(&mut self, index: Index, sequence: u64) {
+    fn go_on(&mut self, index: Index, head: Head) {
         self.index = index;
-        self.sequence = sequence;
-        self.waiting = Writes::default();
-        self.waiting_rows = 0;
+        self.head = head;
+        self.waiting.clear();
         self.sync_failed = false;
         self.mark_durable();
     }
 }
 
-fn fill(fresh: &mut Fresh, rows: &mut dyn Iterator<Item = Row>, sequence: u64) -> Result<Index, String> {
+fn fill(fresh: &mut Fresh, rows: &mut dyn Iterator<Item = Row>) -> Result<Index, String> {
     let mut index = Index::default();
+    let mut frames = Frames::default();
     for row in rows {
-        let Encoded { key, value, crc } = codec::encode(&row, sequence).map_err(text)?;
-        let Some(value) = value else { continue };
-        fresh.put(&key, &value)?;
-        let entry = index.hasher().entry(&key, crc, key.len() + value.len());
-        index.put(entry);
+        frames.clear();
+        frames.push(&row).map_err(text)?;
+        for frame in frames.iter().filter(|frame| frame.payload.is_some()) {
+            fresh.put(frame)?;
+            let entry = index.hasher().entry(frame.key, 0, Some(frame.size()));
+            index.put(entry);
+        }
     }
     Ok(index)
 }
 
-/// What is in `table`, which must be sound and hold everything up to batch `durable`; and its last batch.
-fn survey(table: &Arc<Table>, durable: u64, options: &Options) -> Result<(Index, u64), String> {
-    let batch = table.get(&key::BATCH)?.and_then(|value| codec::decode_batch(&value).ok());
-    let (batch, sequence) = batch.ok_or("the batch row is missing or damaged")?;
-    let mut index = Index::default();
-    let hasher = index.hasher().clone();
+fn text(error: Error) -> String {
+    error.message().to_owned()
+}
+
+/// What is in a table.
+struct Survey {
+    stored: Index,
+    /// Of all live rows: hash of the key to hash of the payload.
+    contents: HashMap<u64, u64>,
+    latest: Arc<Latest>,
+    head: Head,
+}
+
+/// What is in `table`, which must be sound and hold everything up to batch `durable`.
+fn survey(table: &Arc<Table>, durable: u64, options: &Options) -> Result<Survey, String> {
+    let base = table.get(&key::BASE)?.and_then(|value| codec::decode_base(&value).ok());
+    let (base, sequence) = base.ok_or("the base row is missing or damaged")?;
+    let hasher = KeyHasher::default();
     let limit = Duration::from_millis(options.open_timeout_ms);
+    let (latest, places) = latest(table, &hasher, limit).map_err(text)?;
+    let mut stored = Index::with_hasher(hasher.clone());
+    let mut contents = HashMap::new();
     let mut take = |chunk: Chunk| {
-        chunk.entries.into_iter().for_each(|entry| index.put(entry));
+        for (entry, frame) in chunk.entries.into_iter().zip(chunk.copies.iter()) {
+            contents.insert(entry.hash(), content(&hasher, frame));
+            stored.put(entry);
+        }
         Ok(())
     };
-    let findings = scan(table, &hasher, Want::Rows, batch.rows, limit, &mut take).map_err(text)?;
-    if findings != Findings::default() || index.sums().batch_row() != batch || sequence < durable {
+    let found = scan(table, &hasher, &Want::Copies(latest.clone()), limit, &mut take).map_err(text)?;
+    let head = Head::new(base, sequence, found.journal);
+    let Base { rows, sum, .. } = base;
+    let is_whole = (rows, sum) == (found.base.rows, found.base.sum) && head.missing(found.journal) == 0;
+    if !found.is_sound() || !places.is_sound() || !is_whole || head.sequence < durable {
         return Err("the generation that failed is not sound".to_owned());
     }
-    Ok((index, sequence))
+    Ok(Survey { stored, contents, latest, head })
+}
+
+fn content(hasher: &KeyHasher, frame: Frame<'_>) -> u64 {
+    hasher.hash(frame.payload.unwrap_or_default())
 }
 
 /// Makes a table hold just the rows that are kept. What is there stays, so an interruption leaves a sound table.
 struct Order<'a> {
-    table: &'a Table,
+    table: &'a Arc<Table>,
     /// What is in the table, or waits to be.
     stored: Index,
+    contents: HashMap<u64, u64>,
     /// What is kept.
     live: Index,
-    sequence: u64,
-    writes: Writes,
-    waiting: usize,
+    head: Head,
+    waiting: Frames,
 }
 
 impl Order<'_> {
     fn keep(&mut self, row: &Row) -> Result<(), String> {
-        let Encoded { key, value, crc } = codec::encode(row, self.sequence).map_err(text)?;
-        let Some(value) = value else { return Ok(()) };
-        let found = self.table.get(&key)?;
-        let same = found.as_ref().and_then(|found| codec::decode(&key, found, &mut Names::default()).ok());
-        let crc = match same.filter(|same| same.row == *row) {
-            Some(same) => same.crc,
-            None => {
-                self.writes.insert(&key, &value);
-                self.waiting += 1;
-                crc
-            }
-        };
-        // Equal rows are of equal size.
-        let entry = self.live.hasher().entry(&key, crc, key.len() + value.len());
-        self.live.put(entry);
-        self.stored.put(entry);
-        if self.waiting >= BATCH_ROWS { self.write() } else { Ok(()) }
+        let mut frames = Frames::default();
+        frames.push(row).map_err(text)?;
+        for frame in frames.iter().filter(|frame| frame.payload.is_some()) {
+            let hasher = self.stored.hasher();
+            let hash = hasher.hash(frame.key);
+            let same = self.contents.get(&hash) == Some(&content(hasher, frame));
+            let position = match self.stored.position(hash).filter(|_| same) {
+                Some(position) => position,
+                None => {
+                    self.waiting.copy(frame);
+                    self.head.position += 1;
+                    self.head.position
+                }
+            };
+            let entry = hasher.entry(frame.key, position, Some(frame.size()));
+            self.live.put(entry);
+            self.stored.put(entry);
+        }
+        self.write_if_many()
     }
 
-    fn remove_others(&mut self) -> Result<(), String> {
-        let mut others = Vec::new();
-        self.table.visit(Bound::Included(&key::FIRST), Bound::Unbounded, |key, _| {
-            if !self.live.contains(key) {
-                others.push(key.to_vec());
+    /// `latest` is of the journal as it was before.
+    fn remove_others(&mut self, latest: Arc<Latest>, options: &Options) -> Result<(), String> {
+        let (table, hasher) = (self.table.clone(), self.stored.hasher().clone());
+        let limit = Duration::from_millis(options.open_timeout_ms);
+        let found = scan(&table, &hasher, &Want::Copies(latest), limit, &mut |chunk| {
+            for (entry, frame) in chunk.entries.into_iter().zip(chunk.copies.iter()) {
+                if self.live.position(entry.hash()).is_none() {
+                    self.waiting.copy(Frame { payload: None, ..frame });
+                    self.head.position += 1;
+                    self.stored.remove(entry.hash());
+                }
             }
-            ControlFlow::Continue(())
-        })?;
-        for key in others {
-            self.writes.remove(&key);
-            self.stored.remove(&key);
-            self.waiting += 1;
-            if self.waiting >= BATCH_ROWS {
-                self.write()?;
-            }
+            self.write_if_many().map_err(Error::Storage)
+        });
+        let found = found.map_err(text)?;
+        if !found.is_sound() || self.stored.sums() != self.live.sums() {
+            return Err("the generation that failed can't be read to its end".to_owned());
         }
         Ok(())
     }
 
+    fn write_if_many(&mut self) -> Result<(), String> {
+        if self.waiting.rows() >= BATCH_ROWS { self.write() } else { Ok(()) }
+    }
+
     fn write(&mut self) -> Result<(), String> {
-        let mut writes = mem::take(&mut self.writes);
-        self.waiting = 0;
-        let batch = codec::encode_batch(self.stored.sums().batch_row(), self.sequence).map_err(text)?;
-        writes.insert(&key::BATCH, &batch);
+        self.head.sequence += 1;
+        let first = self.head.position + 1 - self.waiting.rows();
+        let mut writes = Writes::default();
+        for pack in pack::journal(&self.waiting, self.head.sequence, first) {
+            writes.insert(&pack.key, &pack.value);
+            self.head.sum ^= codec::mixed(pack.crc);
+        }
+        self.waiting.clear();
         self.table.apply(writes)
     }
 }

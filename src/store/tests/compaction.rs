@@ -7,10 +7,10 @@ fn eager(dir: &Path, durability: Durability) -> Options {
     Options { compact_min_bytes: 0, compact_factor: 0, durability, ..Options::new(dir) }
 }
 
-/// A store with 5,000 rows whose compaction has copied 2,000 of them, and these rows.
+/// A store with 30,000 rows, 2.5 MiB, whose compaction has copied 1 MiB, and these rows.
 fn halfway(dir: &Path, durability: Durability) -> (Store, Content) {
     let mut store = open_with(eager(dir, durability)).unwrap().store;
-    let rows: Vec<Row> = (0..5000).map(|port| instance("a", port, 1.0)).collect();
+    let rows: Vec<Row> = (0..30_000).map(|port| instance("a", port, 1.0)).collect();
     rows.chunks(500).for_each(|batch| store.append(batch).unwrap());
     let content = content_of(&rows);
     store.tick(NOW_MS + 1000).unwrap();
@@ -30,9 +30,9 @@ fn appends_during_a_compaction(durability: Durability) {
         // Before and behind the cursor: changed, removed and new.
         let batch = [
             instance("a", 1, f64::from(step)),
-            instance("a", 4999, f64::from(step)),
+            instance("a", 29_999, f64::from(step)),
             instance("a", 10 + step, 0.0).removal(),
-            instance("a", 4000 + step, 0.0).removal(),
+            instance("a", 29_000 + step, 0.0).removal(),
             instance("0", step, 1.0),
             instance("z", step, 1.0),
         ];
@@ -85,6 +85,21 @@ fn a_compaction_that_cannot_start_does_no_harm() {
     assert_eq!(count(&store.stats().compactions), 1);
 }
 
+/// One that helped need not wait for the next.
+#[test]
+fn a_journal_that_grows_fast_is_compacted_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { compact_min_bytes: 2 << 20, durability: Durability::Written, ..Options::new(dir.path()) };
+    let mut store = open_with(options).unwrap().store;
+    for round in 0..100_u32 {
+        let rows: Vec<Row> = (0..1000).map(|port| instance("a", port, f64::from(round))).collect();
+        store.append(&rows).unwrap();
+        store.tick(NOW_MS + u64::from(round) * 500).unwrap();
+    }
+    assert!(count(&store.stats().compactions) > 1);
+    assert!(count(&store.stats().file_bytes) < 5 << 20, "{}", count(&store.stats().file_bytes));
+}
+
 #[test]
 fn a_copy_that_fails_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
@@ -96,7 +111,7 @@ fn a_copy_that_fails_is_given_up() {
     store.append(&[instance("a", 1, 2.0)]).unwrap();
     store.close().unwrap();
     assert_eq!(names_in(dir.path()), ["CURRENT", "lock", "sidecar", "store-000001"]);
-    assert_eq!(open(dir.path()).content.len(), 5000);
+    assert_eq!(open(dir.path()).content.len(), 30_000);
 }
 
 #[test]

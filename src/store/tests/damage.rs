@@ -96,7 +96,7 @@ fn missing_and_torn_files_have_stated_outcomes() {
         (|d| { fs::remove_dir_all(d.join("store-000001")).unwrap(); fs::create_dir(d.join("store-000001")).unwrap(); },
          "store-000001 can't be opened: there is no file `db` in it", false, &AFTER_DAMAGE),
         (|d| truncate(&d.join("store-000001/db"), 0),
-         "the schema row is missing or damaged; the batch row is missing or damaged; 0 rows were found", false,
+         "the schema row is missing or damaged; the base row is missing or damaged; 0 rows were found", false,
          &AFTER_DAMAGE),
         // sled's own settings hold no row: they are written anew, and nothing is lost or to be reported.
         (|d| fs::write(d.join("store-000001/conf"), "garbage of some length").unwrap(), "", true, &AS_BEFORE),
@@ -206,7 +206,10 @@ fn a_store_that_takes_too_long_is_moved_aside() {
         ("hang-open", format!("store-000001 can't be opened: it does not open within {limit}")),
         (
             "hang-read",
-            format!("it could not be read within {limit}; it should hold 1999 rows, 0 were found, or not the same"),
+            format!(
+                "it could not be read within {limit}; it ends at batch 0 with 0 rows, but batch 41 with 1999 rows was \
+                 stored"
+            ),
         ),
     ] {
         let left = image(dir.path());

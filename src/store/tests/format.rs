@@ -6,10 +6,10 @@ use proptest::prelude::*;
 
 use super::{
     super::{
-        codec::{self, BatchRow, Fault},
+        codec::{self, Base, Fault},
         folder::Folder,
-        index::Index,
-        key::{Key, KeyFault, Names},
+        key::{Key, KeyFault, Names, PackKey},
+        pack::{self, Frames, Unpacker},
         sidecar::{Record, Sidecar},
         table::{Table, Writes},
     },
@@ -101,8 +101,11 @@ proptest! {
             *first = kind * 0x10;
         }
         let _ = Names::default().decode(&bytes);
-        let value = codec::seal_any(&bytes, codec::SCHEMA, &bytes);
-        let _ = codec::decode(&bytes, &value, &mut Names::default());
+        for version in 1..=codec::SCHEMA {
+            let _ = codec::decode(&bytes, &bytes, version, &mut Names::default());
+            let (value, _) = codec::seal(&bytes, version, 1, &[&bytes]);
+            let _ = codec::decode_single(&bytes, &value, &mut Names::default());
+        }
     }
 }
 
@@ -123,18 +126,36 @@ fn what_is_no_key_is_told_apart() {
     }
 }
 
-/// The bytes of schema 2. If this fails, stores in the field become unreadable: a change needs a new schema.
+fn every_row() -> Vec<Row> {
+    every_form().into_iter().chain(every_setting()).chain(every_subscription()).collect()
+}
+
+fn frames_of(rows: &[Row]) -> Frames {
+    let mut frames = Frames::default();
+    rows.iter().for_each(|row| frames.push(row).unwrap());
+    frames
+}
+
+/// The bytes of schema 3, and of the values of rows of schema 2. If this fails, stores in the field become unreadable: a
+/// change needs a new schema.
 #[test]
 fn golden_bytes() {
     let golden = include_str!("golden.txt");
-    let actual: String = every_form()
+    let single = |row: &Row| {
+        let (key, value, _) = codec::encode_single(row, 2, 0x0102);
+        format!("{} {}\n", hex(&key), hex(&value))
+    };
+    let few = frames_of(&[instance("a", 1, 1.0), subscriber(1), instance("a", 1, 1.0).removal()]);
+    let line = |pack: &pack::Pack| format!("{} {}\n", hex(&pack.key), hex(&pack.value));
+    let base = Base { rows: 3, sum: u64::MAX, position: 300 };
+    let actual: String = every_row()
         .iter()
-        .chain(&every_setting())
-        .chain(&every_subscription())
-        .map(|row| codec::encode(row, 0x0102).unwrap())
-        .map(|row| format!("{} {}\n", hex(&row.key), hex(&row.value.unwrap())))
-        .chain([format!("00 {}\n", hex(&codec::encode_schema(2)))])
-        .chain([format!("01 {}\n", hex(&codec::encode_batch(BatchRow { rows: 3, sum: u64::MAX }, 7).unwrap()))])
+        .map(single)
+        .chain([format!("01 {}\n", hex(&codec::encode_old_base(3, u64::MAX, 2, 7)))])
+        .chain([format!("00 {}\n", hex(&codec::encode_schema(3)))])
+        .chain([format!("01 {}\n", hex(&codec::encode_base(base, 7).unwrap()))])
+        .chain(pack::base(&few, 5).iter().map(line))
+        .chain(pack::journal(&few, 0x0102, 0x0304).iter().map(line))
         .collect();
     assert_eq!(actual, golden);
 }
@@ -143,8 +164,7 @@ fn golden_bytes() {
 #[test]
 fn the_bound_of_a_row_is_above_its_size() {
     for row in every_form() {
-        let encoded = codec::encode(&row, u64::MAX).unwrap();
-        let size = encoded.key.len() + encoded.value.unwrap().len();
+        let size = frames_of(std::slice::from_ref(&row)).size();
         assert!(codec::bound(&row).is_none_or(|bound| bound >= size), "{row:?}: {size}");
     }
     let big = |bytes: usize| match instance("a", 1, 1.0) {
@@ -158,44 +178,48 @@ fn the_bound_of_a_row_is_above_its_size() {
 }
 
 #[test]
-fn a_changed_bit_anywhere_in_a_row_is_seen() {
-    for row in every_form().into_iter().chain(every_setting()).chain(every_subscription()) {
-        let encoded = codec::encode(&row, 5).unwrap();
-        let (key, value) = (encoded.key, encoded.value.unwrap());
-        let decoded = codec::decode(&key, &value, &mut Names::default()).unwrap();
-        assert_eq!((decoded.row, decoded.sequence, decoded.version), (row, 5, 2));
-        for bit in 0..value.len() * 8 {
-            let mut bad = value.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(codec::decode(&key, &bad, &mut Names::default()).unwrap_err(), Fault::Damaged);
-        }
-        for bit in 0..key.len() * 8 {
-            let mut bad = key.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(codec::decode(&bad, &value, &mut Names::default()).unwrap_err(), Fault::Damaged);
-        }
-        for length in 0..value.len() {
-            assert!(codec::decode(&key, &value[..length], &mut Names::default()).is_err());
+fn a_changed_bit_anywhere_in_a_pack_or_single_row_is_seen() {
+    let read = |key: &[u8], value: &[u8]| {
+        let key = PackKey::decode(key).ok_or(Fault::Damaged)?;
+        let (mut rows, mut names) = (Vec::new(), Names::default());
+        let see = |at, frame: pack::Frame<'_>| {
+            rows.push((at, codec::decode(frame.key, frame.payload.unwrap(), codec::SCHEMA, &mut names)));
+        };
+        Unpacker::default().open(key, value, see).map(|_| rows)
+    };
+    for row in every_row() {
+        let pack = pack::journal(&frames_of(std::slice::from_ref(&row)), 5, 9).remove(0);
+        assert_eq!(read(&pack.key, &pack.value).unwrap(), [(9, Ok(row.clone()))]);
+        each_bit(&pack.key, &pack.value, |key, value| assert_eq!(read(key, value).unwrap_err(), Fault::Damaged));
+        for version in [1, 2] {
+            let (key, value, _) = codec::encode_single(&row, version, 5);
+            assert!(codec::decode_single(&key, &value, &mut Names::default()).is_ok());
+            each_bit(&key, &value, |key, value| {
+                assert_eq!(codec::decode_single(key, value, &mut Names::default()).unwrap_err(), Fault::Damaged);
+            });
         }
     }
 }
 
-/// Two rows that fall back by one batch: an xor of their plain checksums would not change.
+/// Calls `see` with every bit of the two changed, and with every shorter value.
+fn each_bit(key: &[u8], value: &[u8], see: impl Fn(&[u8], &[u8])) {
+    for bit in 0..(key.len() + value.len()) * 8 {
+        let (mut key, mut value) = (key.to_vec(), value.to_vec());
+        let byte = bit / 8;
+        let at = if byte < key.len() { &mut key[byte] } else { &mut value[byte - key.len()] };
+        *at ^= 1 << (bit % 8);
+        see(&key, &value);
+    }
+    (0..value.len()).for_each(|length| see(key, &value[..length]));
+}
+
+/// Two values that fall back by one batch: an xor of their plain checksums would not change.
 #[test]
-fn sums_see_rows_that_fall_back_together() {
-    let sums = |sequence| {
-        let mut index = Index::default();
-        for port in [1, 2] {
-            let row = codec::encode(&instance("a", port, 1.0), sequence).unwrap();
-            let entry = index.hasher().entry(&row.key, row.crc, 100);
-            index.put(entry);
-        }
-        index.sums()
-    };
-    let crc = |port, sequence| codec::encode(&instance("a", port, 1.0), sequence).unwrap().crc;
+fn sums_see_values_that_fall_back_together() {
+    let crc = |number, sequence| codec::seal(&[number], 3, sequence, &[b"rows"]).1;
     assert_eq!(crc(1, 5) ^ crc(2, 5), crc(1, 6) ^ crc(2, 6), "a crc is linear");
-    assert_eq!(sums(5).rows, sums(6).rows);
-    assert_ne!(sums(5).sum, sums(6).sum);
+    let sum = |sequence| codec::mixed(crc(1, sequence)) ^ codec::mixed(crc(2, sequence));
+    assert_ne!(sum(5), sum(6));
 }
 
 /// What the schema 1 fixture holds.
@@ -209,104 +233,122 @@ fn old_rows() -> Vec<Row> {
     every_form().into_iter().chain((0..20).map(|port| instance("old", port, 1.5))).map(bare).collect()
 }
 
-/// Makes a store of any schema, as the program of that time would have left it.
-fn write_store(dir: &Path, schema: u8, rows: &[(Vec<u8>, Vec<u8>, u32)]) {
+/// Makes a store with these values, as the program of that schema would have left it.
+fn write_store(dir: &Path, schema: u8, base: &[u8], values: &[(Vec<u8>, Vec<u8>)], side: (u64, u64)) {
     let folder = Folder::create(dir).unwrap();
     let table = Table::create(&folder.generation(1), CACHE_BYTES, LIMIT).unwrap();
-    let (mut writes, mut index) = (Writes::default(), Index::default());
+    let mut writes = Writes::default();
     writes.insert(&key::SCHEMA, &codec::encode_schema(schema));
-    for (key, value, crc) in rows {
-        writes.insert(key, value);
-        let entry = index.hasher().entry(key, *crc, key.len() + value.len());
-        index.put(entry);
-    }
-    let sums = index.sums();
-    writes.insert(&key::BATCH, &codec::encode_batch(sums.batch_row(), 3).unwrap());
+    values.iter().for_each(|(key, value)| writes.insert(key, value));
+    writes.insert(&key::BASE, base);
     table.apply(writes).unwrap();
     table.sync().unwrap();
-    let record = Record { generation: 1, sequence: 3, rows: sums.rows, sum: sums.sum, last_alive_ms: NOW_MS - 1 };
+    let (rows, sum) = side;
+    let record = Record { generation: 1, sequence: 3, rows, sum, last_alive_ms: NOW_MS - 1 };
     Sidecar::open(&folder.sidecar(), &record).unwrap();
     folder.set_current(1).unwrap();
 }
 
-fn fixture() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-schema-1")
+/// A store of schema 1 or 2 with rows of any of both.
+fn write_old_store(dir: &Path, schema: u8, version: u8, rows: &[Row]) {
+    let singles: Vec<_> = rows.iter().map(|row| codec::encode_single(row, version, 2)).collect();
+    let sum = singles.iter().fold(0, |sum, (_, _, crc)| sum ^ codec::mixed(*crc));
+    let base = codec::encode_old_base(rows.len() as u64, sum, schema, 3);
+    let values: Vec<_> = singles.into_iter().map(|(key, value, _)| (key, value)).collect();
+    write_store(dir, schema, &base, &values, (rows.len() as u64, sum));
 }
 
-/// Writes the fixture anew when asked to; the stored one came from here.
+fn fixture(schema: u8) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/store-schema-{schema}"))
+}
+
+/// Both were written by the program of their time: 1 in one batch, 2 with rows that changed and that were removed.
 #[test]
-fn schema_1_fixture_is_written_when_asked_for() {
-    if std::env::var_os("STORE_WRITE_FIXTURES").is_some() {
-        let rows: Vec<_> = old_rows().iter().map(|row| codec::encode_v1(row, 2)).collect();
-        let _ = fs::remove_dir_all(fixture());
-        write_store(&fixture(), 1, &rows);
+fn stores_of_older_schemas_are_migrated_once() {
+    let changed = instance("old", 3, 2.5);
+    let of_2 = [every_row(), (0..20).map(|port| instance("old", port, 1.5)).collect(), vec![changed]].concat();
+    for (schema, rows, sequence, downtime_ms) in [(1, old_rows(), 4, 1), (2, of_2, 5, 0)] {
+        let dir = image(&fixture(schema));
+        let first = open(dir.path());
+        assert_eq!(first.content, content_of(&rows), "{schema}");
+        assert_eq!((first.report.damage, first.report.moved_aside), (None, None), "{schema}");
+        assert_eq!((first.report.downtime_ms, first.report.sequence), (Some(downtime_ms), sequence));
+        assert_eq!(first.store.failure(), None);
+        assert_migrated(&first.store);
+        first.store.close().unwrap();
+        assert_eq!(names_in(dir.path()), ["CURRENT", "lock", "sidecar", "store-000002"]);
+        let second = open(dir.path());
+        assert_eq!((second.content, second.report.sequence), (content_of(&rows), sequence));
+        assert_eq!(second.report.damage, None);
     }
-    assert!(fixture().join("store-000001/db").exists());
 }
 
-#[test]
-fn a_store_of_schema_1_is_migrated_once() {
-    let dir = image(&fixture());
-    let first = open(dir.path());
-    assert_eq!(first.content, content_of(&old_rows()));
-    assert_eq!((first.report.damage, first.report.moved_aside, first.report.downtime_ms), (None, None, Some(1)));
-    assert_eq!((first.report.sequence, first.store.failure()), (4, None));
-    let table = first.store.disk.as_ref().unwrap().table();
-    assert_eq!(table.get(&key::SCHEMA).unwrap(), Some(codec::encode_schema(2)));
-    let mut versions = Vec::new();
-    let see = |_: &[u8], value: &[u8]| {
-        versions.push(value[0]);
+/// Nothing but packs of the present version is in it.
+fn assert_migrated(store: &Store) {
+    let table = store.disk.as_ref().unwrap().table();
+    assert_eq!(table.get(&key::SCHEMA).unwrap(), Some(codec::encode_schema(3)));
+    let see = |key: &[u8], value: &[u8]| {
+        assert!(PackKey::decode(key).is_some() && value[0] == 3);
         std::ops::ControlFlow::Continue(())
     };
     table.visit(Bound::Included(&key::FIRST), Bound::Unbounded, see).unwrap();
-    assert_eq!(versions, vec![2; old_rows().len()]);
-    first.store.close().unwrap();
-    assert_eq!(names_in(dir.path()), ["CURRENT", "lock", "sidecar", "store-000002"]);
-    let second = open(dir.path());
-    assert_eq!((second.content, second.report.sequence), (content_of(&old_rows()), 4));
 }
 
-/// Rows of the old version in a store of the new schema: a migration in place would leave these.
+/// Rows of the old version in a store of the next schema: a migration in place left these.
 #[test]
-fn rows_of_both_versions_read() {
+fn rows_of_both_old_versions_read() {
     let dir = tempfile::tempdir().unwrap();
-    let rows: Vec<_> = old_rows().iter().map(|row| codec::encode_v1(row, 2)).collect();
-    write_store(dir.path(), 2, &rows);
+    write_old_store(dir.path(), 2, 1, &old_rows());
     let opened = open(dir.path());
     assert_eq!((opened.content, opened.report.damage), (content_of(&old_rows()), None));
+    assert_migrated(&opened.store);
+}
+
+#[test]
+fn a_damaged_store_of_an_older_schema_keeps_what_is_sound() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut values: Vec<_> = old_rows().iter().map(|row| codec::encode_single(row, 2, 2)).collect();
+    let sum = values.iter().fold(0, |sum, (_, _, crc)| sum ^ codec::mixed(*crc));
+    values[0].1[12] ^= 1;
+    let rows = values.len() as u64;
+    let base = codec::encode_old_base(rows, sum, 2, 3);
+    let values: Vec<_> = values.into_iter().map(|(key, value, _)| (key, value)).collect();
+    write_store(dir.path(), 2, &base, &values, (rows, sum));
+    let opened = open(dir.path());
+    assert_eq!((opened.content, opened.report.skipped_rows), (content_of(&old_rows()[1..]), 1));
+    let damage = format!("1 rows do not verify; it was made with {rows} rows, of these {} were found", rows - 1);
+    assert!(opened.report.damage.is_some_and(|found| found.starts_with(&damage)));
 }
 
 #[test]
 fn a_newer_schema_kind_or_row_is_refused_by_name_and_left_alone() {
-    let sound = |row: &Row| {
-        let encoded = codec::encode(row, 3).unwrap();
-        (encoded.key, encoded.value.unwrap(), encoded.crc)
-    };
+    let (key, value, _) = codec::encode_single(&instance("a", 9, 1.0), 2, 1);
     let kind = vec![0x51, b'x', 0, 1];
-    let newer_kind = (kind.clone(), codec::seal_any(&kind, 2, b"?"), 1);
-    let key = key::encode(&instance("a", 9, 1.0));
-    let newer_row = (key.clone(), codec::seal_any(&key, 3, b"?"), 1);
+    let single_kind = (kind.clone(), codec::seal(&kind, 2, 1, &[b"?"]).0);
+    let single_row = (key.clone(), codec::seal(&key, 3, 1, &[b"?"]).0);
+    let mut frames = frames_of(&every_form());
+    frames.copy(pack::Frame { key: &kind, payload: Some(b"?") });
+    let packed = |pack: pack::Pack| (pack.key.to_vec(), pack.value);
+    let kind_in_pack = packed(pack::journal(&frames, 4, 1).remove(0));
+    let pack = (kind_in_pack.0.clone(), codec::seal(&kind_in_pack.0, 4, 1, &[b"?"]).0);
+    let holds = |what| {
+        format!("store-000001 holds {what}, which this version does not know: it needs a later version of nacre")
+    };
+    let schema =
+        "store-000001 has schema 4, and this version reads up to 3: it needs a later version of nacre".to_owned();
     let cases = [
-        (3, vec![], "store-000001 has schema 3, and this version reads up to 2: it needs a later version of nacre"),
-        (
-            2,
-            vec![newer_kind],
-            "store-000001 holds a row of kind 0x51, which this version does not know: it needs a later \
-             version of nacre",
-        ),
-        (
-            2,
-            vec![newer_row],
-            "store-000001 holds a row of version 3, which this version does not know: it needs a later \
-             version of nacre",
-        ),
+        (4, (key, value), schema),
+        (2, single_kind, holds("a row of kind 0x51")),
+        (2, single_row, holds("a row of version 3")),
+        (3, kind_in_pack, holds("a row of kind 0x51")),
+        (3, pack, holds("a pack of version 4")),
     ];
-    for (schema, extra, expected) in cases {
+    for (schema, value, expected) in cases {
         let dir = tempfile::tempdir().unwrap();
-        let rows: Vec<_> = every_form().iter().map(sound).chain(extra).collect();
-        write_store(dir.path(), schema, &rows);
+        let base = codec::encode_base(Base::default(), 3).unwrap();
+        write_store(dir.path(), schema, &base, &[value], (0, 0));
         for _ in 0..2 {
-            assert_eq!(open_with(Options::new(dir.path())).unwrap_err(), Error::Setup(expected.into()));
+            assert_eq!(open_with(Options::new(dir.path())).unwrap_err(), Error::Setup(expected.clone()));
         }
         assert_eq!(names_in(dir.path()), ["CURRENT", "lock", "sidecar", "store-000001"]);
     }

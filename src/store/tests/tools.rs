@@ -121,8 +121,8 @@ fn verify_says_what_is_wrong_with_the_folder_and_with_a_row() {
     let opened = open(dir.path());
     let row = instance("s", 7, 1.0);
     let (key, mut value) = {
-        let encoded = super::super::codec::encode(&row, 1).unwrap();
-        (encoded.key, encoded.value.unwrap())
+        let (key, value, _) = super::super::codec::encode_single(&row, 2, 1);
+        (key, value)
     };
     value[12] ^= 1;
     let mut writes = super::super::table::Writes::default();
@@ -134,6 +134,22 @@ fn verify_says_what_is_wrong_with_the_folder_and_with_a_row() {
         "row: ephemeral instance 10.0.0.1:7 of public DEFAULT_GROUP@@s cluster DEFAULT: its checksum does not match";
     assert!(verdict.to_string().contains(place), "{verdict}");
     assert!(json(&verdict)["places"][0]["key"].as_str().unwrap().starts_with("10"), "{}", json(&verdict));
+
+    // The same of a pack of rows, which holds all that was stored.
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), &all_forms());
+    let opened = open(dir.path());
+    let key = key::PackKey { is_journal: true, number: 1, part: 0 }.encode();
+    let table = opened.store.disk.as_ref().unwrap().table();
+    let mut value = table.get(&key).unwrap().unwrap();
+    value[40] ^= 1;
+    let mut writes = super::super::table::Writes::default();
+    writes.insert(&key, &value);
+    table.apply(writes).unwrap();
+    opened.store.close().unwrap();
+    let verdict = tools::verify(&job(dir.path())).unwrap();
+    let place = "row: pack 0 of batch 1 in the journal: its checksum does not match";
+    assert!(verdict.to_string().contains(place), "{verdict}");
 }
 
 #[test]
@@ -151,13 +167,13 @@ fn inspect_counts_what_is_there_and_changes_nothing() {
         "namespaces": 2, "users": 1, "roles": 1, "permissions": 1,
     });
     assert_eq!(shown["kinds"], kinds);
-    assert_eq!((&shown["rows"], &shown["schema"], &shown["sequence"]), (&65.into(), &2.into(), &1.into()));
+    assert_eq!((&shown["rows"], &shown["schema"], &shown["sequence"]), (&65.into(), &3.into(), &1.into()));
     assert_eq!((&shown["services"], &shown["namespaces"]), (&3.into(), &3.into()));
     assert_eq!((&shown["sidecar"]["state"], &shown["sidecar"]["rows"]), (&"agrees".into(), &65.into()));
     assert_eq!(shown["aside"], serde_json::json!([{"name": "damaged-x-store-000009", "bytes": 5}]));
     assert_eq!(shown["lastAlive"]["unixMs"], NOW_MS);
     assert_eq!(shown["generations"][0]["inUse"], true);
-    for line in ["52 ephemeral instances", "schema       2", "put aside    damaged-x", "last alive   2026-09-21T"] {
+    for line in ["52 ephemeral instances", "schema       3", "put aside    damaged-x", "last alive   2026-09-21T"] {
         assert!(found.to_string().contains(line), "{line}: {found}");
     }
 }

@@ -127,8 +127,8 @@ fn write(reading: &Reading, job: &Job<'_>, to: &mut dyn Write) -> Result<u64> {
         kinds: &reading.counts,
     })?;
     let mut done: u64 = 0;
-    reading.each(|_, _, decoded| {
-        let line = Line::of(&decoded.row).ok_or_else(|| Error::Storage("a row that can't be exported".into()))?;
+    reading.each(|_, row| {
+        let line = Line::of(&row).ok_or_else(|| Error::Storage("a row that can't be exported".into()))?;
         out.line(&line)?;
         done += 1;
         if done.is_multiple_of(TELL_EVERY) {

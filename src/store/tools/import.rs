@@ -98,10 +98,10 @@ impl Target<'_, '_> {
         let wrong = |what: &str| Error::Input(format!("{place}: {what}"));
         check(row).map_err(wrong)?;
         let key = key::encode(row);
-        if self.seen.contains(&key) {
+        let entry = self.seen.hasher().entry(&key, 0, Some(0));
+        if self.seen.position(entry.hash()).is_some() {
             return Err(wrong("the same row stands here twice"));
         }
-        let entry = self.seen.hasher().entry(&key, 0, 0);
         self.seen.put(entry);
         count(&mut self.kinds, row);
         let rows = self.seen.sums().rows;

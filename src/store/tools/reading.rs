@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::ops::{Bound, ControlFlow};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
@@ -12,13 +11,15 @@ use super::Job;
 use super::kind::{Counts, count};
 use crate::error::{Error, Result};
 use crate::model::{Row, ServiceKey};
-use crate::store::codec::{self, Decoded};
+use crate::store::codec;
 use crate::store::folder::{Current, Folder};
-use crate::store::key::{self, Names};
+use crate::store::key::Names;
 use crate::store::lock::Lock;
-use crate::store::options::Options;
+use crate::store::options::{OPEN_TIMEOUT_MS, Options};
+use crate::store::pack::{Frame, Frames};
 use crate::store::recover::{self, Receiver, Recovered};
 use crate::store::report::{Phase, Progress, RestoreReport};
+use crate::store::scan::{Want, latest, scan};
 use crate::store::sidecar::{Found, Sidecar};
 
 /// Unix time in ms.
@@ -96,25 +97,35 @@ impl Reading {
         Ok(Self { recovered, report, counts, services, namespaces, current, sidecar, _scratch: scratch, _lock: lock })
     }
 
-    /// Shows all sound rows in order of keys: key, value, and what they say.
-    pub(super) fn each(&self, mut see: impl FnMut(&[u8], &[u8], Decoded) -> Result<()>) -> Result<()> {
+    /// Shows all sound rows in order of keys: what is stored, and what it says. All that is stored is in memory for that.
+    pub(super) fn each(&self, mut see: impl FnMut(Frame<'_>, Row) -> Result<()>) -> Result<()> {
         let failed = |text: &str| Error::Storage(format!("the copy of the store can't be read: {text}"));
         if let Some(reason) = &self.recovered.failure {
             return Err(failed(reason));
         }
         let table = self.recovered.table.as_ref().ok_or_else(|| failed("there is none"))?;
-        let (mut names, mut result, mut seen) = (Names::default(), Ok(()), 0);
-        let visited = table.visit(Bound::Included(&key::FIRST), Bound::Unbounded, |key, value| {
-            result = match codec::decode(key, value, &mut names) {
-                Ok(decoded) => see(key, value, decoded),
-                Err(_) => Err(failed("a row no longer verifies")),
-            };
-            seen += 1;
-            if result.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        visited.map_err(|text| failed(&text))?;
-        result?;
-        if seen == self.report.rows { Ok(()) } else { Err(failed("rows are missing")) }
+        let (hasher, limit) = (self.recovered.index.hasher(), Duration::from_millis(OPEN_TIMEOUT_MS));
+        let (latest, places) = latest(table, hasher, limit)?;
+        let mut copies: Vec<Frames> = Vec::new();
+        let found = scan(table, hasher, &Want::Copies(latest), limit, &mut |chunk| {
+            copies.push(chunk.copies);
+            Ok(())
+        })?;
+        if !places.is_sound() || !found.is_sound() {
+            return Err(failed(found.failure.as_deref().unwrap_or("rows no longer verify")));
+        }
+        let mut frames: Vec<Frame<'_>> = copies.iter().flat_map(Frames::iter).collect();
+        if frames.len() as u64 != self.report.rows {
+            return Err(failed("rows are missing"));
+        }
+        frames.sort_unstable_by_key(|frame| frame.key);
+        let mut names = Names::default();
+        for frame in frames {
+            let payload = frame.payload.unwrap_or_default();
+            let row = codec::decode(frame.key, payload, codec::SCHEMA, &mut names);
+            see(frame, row.map_err(|_| failed("a row can't be decoded"))?)?;
+        }
+        Ok(())
     }
 
     /// Refuses to go on with a damaged store.

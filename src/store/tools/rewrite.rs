@@ -6,16 +6,19 @@ use std::time::Duration;
 use super::reading::{Reading, bytes_of, wall_now_ms};
 use crate::error::{Error, Result};
 use crate::model::Row;
-use crate::store::codec::{self, Encoded};
+use crate::store::codec;
 use crate::store::folder::Folder;
-use crate::store::fresh::Fresh;
+use crate::store::fresh::{Fresh, Made};
 use crate::store::index::{Index, Sums};
 use crate::store::options::{CACHE_BYTES, OPEN_TIMEOUT_MS};
+use crate::store::pack::{self, Frame, Frames};
 use crate::store::sidecar::{Record, Sidecar};
-use crate::store::table::OpenFault;
+use crate::store::table::{OpenFault, Writes};
 
 /// Between two signs of progress.
 const TELL_EVERY: u64 = 1000;
+/// Rows that replace others in one batch.
+const BATCH_ROWS: u64 = 1000;
 
 fn failed(text: impl std::fmt::Display) -> Error {
     Error::Storage(format!("a fresh generation can't be written, nothing has changed: {text}"))
@@ -31,7 +34,15 @@ pub(super) struct Rewrite {
     folder: Folder,
     fresh: Option<Fresh>,
     index: Index,
+    /// Of the last batch, and the last row in the journal.
     sequence: u64,
+    position: u64,
+    base_sequence: u64,
+    /// Of the packs of the journal.
+    sum: u64,
+    /// Rows that replace others, for the journal.
+    waiting: Frames,
+    row: Frames,
 }
 
 /// What was written.
@@ -42,18 +53,28 @@ pub(super) struct Written {
 }
 
 impl Rewrite {
-    /// Begins. `sequence` is that of the only batch, above all before.
+    /// Begins. `sequence` is that of the first batch, above all before.
     pub(super) fn begin(dir: &Path, sequence: u64) -> Result<Self> {
         let folder = Folder::at(dir);
         let fresh = Fresh::begin(&folder, CACHE_BYTES, Duration::from_millis(OPEN_TIMEOUT_MS));
         let fresh = fresh.map_err(|fault| failed(OpenFault::into_text(fault)))?;
-        Ok(Self { folder, fresh: Some(fresh), index: Index::default(), sequence })
+        Ok(Self {
+            folder,
+            fresh: Some(fresh),
+            index: Index::default(),
+            sequence,
+            position: 0,
+            base_sequence: sequence,
+            sum: 0,
+            waiting: Frames::default(),
+            row: Frames::default(),
+        })
     }
 
     /// Copies all rows of a store; `told` hears now and then how many.
     pub(super) fn copy(&mut self, reading: &Reading, mut told: impl FnMut(u64)) -> Result<()> {
-        reading.each(|key, value, decoded| {
-            self.write(key, value, decoded.crc)?;
+        reading.each(|frame, _| {
+            self.write(frame)?;
             let rows = self.index.sums().rows;
             if rows.is_multiple_of(TELL_EVERY) {
                 told(rows);
@@ -67,23 +88,51 @@ impl Rewrite {
     /// # Errors
     /// [`Error::Limit`] when it is too large.
     pub(super) fn put(&mut self, row: &Row) -> Result<()> {
-        let Encoded { key, value, crc } = codec::encode(row, self.sequence)?;
-        value.map_or(Ok(()), |value| self.write(&key, &value, crc))
+        let mut frames = std::mem::take(&mut self.row);
+        frames.clear();
+        frames.push(row)?;
+        frames.iter().filter(|frame| frame.payload.is_some()).try_for_each(|frame| self.write(frame))?;
+        self.row = frames;
+        Ok(())
     }
 
-    fn write(&mut self, key: &[u8], value: &[u8], crc: u32) -> Result<()> {
+    fn write(&mut self, frame: Frame<'_>) -> Result<()> {
         let Some(fresh) = &mut self.fresh else { return Err(failed("it is complete")) };
-        fresh.put(key, value).map_err(failed)?;
-        let entry = self.index.hasher().entry(key, crc, key.len() + value.len());
-        self.index.put(entry);
-        Ok(())
+        let hash = self.index.hasher().hash(frame.key);
+        let mut position = 0;
+        if self.index.position(hash).is_some() {
+            self.position += 1;
+            position = self.position;
+            self.waiting.copy(frame);
+        } else {
+            fresh.put(frame).map_err(failed)?;
+        }
+        self.index.put(self.index.hasher().entry(frame.key, position, Some(frame.size())));
+        if self.waiting.rows() >= BATCH_ROWS { self.write_journal() } else { Ok(()) }
+    }
+
+    fn write_journal(&mut self) -> Result<()> {
+        let Some(fresh) = &self.fresh else { return Err(failed("it is complete")) };
+        if self.waiting.rows() == 0 {
+            return Ok(());
+        }
+        self.sequence += 1;
+        let mut writes = Writes::default();
+        for pack in pack::journal(&self.waiting, self.sequence, self.position + 1 - self.waiting.rows()) {
+            writes.insert(&pack.key, &pack.value);
+            self.sum ^= codec::mixed(pack.crc);
+        }
+        self.waiting.clear();
+        fresh.apply(writes).map_err(failed)
     }
 
     /// Syncs it, makes it the one in use and clears the others away.
     pub(super) fn finish(mut self, last_alive_ms: u64) -> Result<Written> {
+        self.write_journal()?;
         let Some(fresh) = self.fresh.take() else { return Err(failed("it is complete")) };
-        let Sums { rows, sum, .. } = self.index.sums();
-        let (table, generation) = fresh.finish(self.index.sums(), self.sequence).map_err(failed)?;
+        let Sums { rows, .. } = self.index.sums();
+        let Made { table, generation, base } = fresh.finish(self.base_sequence, 0).map_err(failed)?;
+        let sum = base.sum ^ self.sum;
         drop(table);
         let record = Record { generation, sequence: self.sequence, rows, sum, last_alive_ms };
         Sidecar::open(&self.folder.sidecar(), &record).map_err(|error| {

@@ -10,7 +10,7 @@ use super::{Job, log};
 use crate::error::Result;
 use crate::model::settings::SettingKey;
 use crate::store::folder::Folder;
-use crate::store::key::{self, Key, Names};
+use crate::store::key::{self, Key, Names, PackKey};
 use crate::store::scan::{MAX_PLACES, Place};
 
 /// What [`verify`] found; prints as text for people.
@@ -34,7 +34,7 @@ pub struct Verdict {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown {
-    /// `row` when a row is damaged, `read` when the engine can't read on, `file` when the engine's file does not verify.
+    /// `row` when a row or a pack of rows is damaged, `read` when the engine can't read on, `file` when the engine's file does not verify.
     kind: &'static str,
     /// The key in words, or a file and a byte in it.
     place: String,
@@ -50,8 +50,8 @@ impl Verdict {
     }
 }
 
-/// Checks everything that a start checks, on a copy: checksum and form of every row, count and combined checksum of all of
-/// them, the sidecar, which generation is in use. Nothing in the data folder changes.
+/// Checks everything that a start checks, on a copy: checksum and form of every pack and row, that none is missing,
+/// the sidecar, which generation is in use. Nothing in the data folder changes.
 ///
 /// # Errors
 /// [`Error::Setup`](crate::error::Error::Setup): there is no store, a server uses it, or it is of a later version.
@@ -110,6 +110,12 @@ fn hex(key: &[u8]) -> String {
 
 /// A key in words, as far as it can be taken apart.
 fn words(bytes: &[u8]) -> String {
+    if let Some(PackKey { is_journal, number, part }) = PackKey::decode(bytes) {
+        return match is_journal {
+            true => format!("pack {part} of batch {number} in the journal"),
+            false => format!("pack {number}.{part} of the base"),
+        };
+    }
     match Names::default().decode(bytes) {
         Ok(Key::Instance(key)) => {
             let kind = if key.ephemeral { "ephemeral" } else { "persistent" };
