@@ -285,7 +285,9 @@ impl Committer {
 
     /// The registry is the truth while the process lives: a fresh store is written from it.
     fn heal(&mut self) {
-        match self.store.rebuild(&mut self.registry.rows()) {
+        // A large registry takes its time: every row counts as a sign of life.
+        let mut rows = self.registry.rows().inspect(|_| self.status.count_turn());
+        match self.store.rebuild(&mut rows) {
             Ok(()) => {
                 tracing::warn!(instances = self.registry.instance_count(), "the store is healed; writes work again");
                 self.status.set_failure(None);

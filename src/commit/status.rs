@@ -119,7 +119,8 @@ impl Status {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Grows with every turn of the committer: at least every 100 ms, unless a turn takes longer or none comes any more.
+    /// Grows with every turn of the committer, and with every row that a store is healed with: at least every 100 ms, unless
+    /// the disk takes longer or no turn comes any more.
     pub fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)
     }

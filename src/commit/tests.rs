@@ -388,3 +388,29 @@ fn the_committer_turns_until_it_is_stuck() {
     commit.stop();
     thread.join().unwrap().unwrap();
 }
+
+#[test]
+fn a_store_that_is_healed_row_by_row_is_not_stuck() {
+    let registry = Arc::new(Registry::default());
+    for at in 0..500 {
+        let row = crate::model::Row::Instance(key("g@@s", &format!("10.0.0.{at}")), Some(Arc::default()));
+        registry.apply(row, 1, true);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(StoreOptions::new(dir.path()), 0, &mut |_| {}, &|_| {}).unwrap();
+    let mut committer = Committer {
+        registry,
+        store,
+        clock: AwakeClock::starting_at(1),
+        options: Options { queue_len: 1, batch_rows: 1, on_failure: OnFailure::Refuse },
+        listeners: Vec::new(),
+        requests: sync_channel(1).1,
+        status: Arc::default(),
+        held: None,
+        heal_at: Some(Instant::now()),
+        backoff: HEAL_BACKOFF.0,
+    };
+    committer.heal();
+    assert!(committer.status.turns() >= 500, "{}", committer.status.turns());
+    committer.store.close().unwrap();
+}

@@ -17,7 +17,9 @@ use crate::store::Progress;
 /// How often the service manager hears that the restore goes on, and for how long that is to hold.
 const EXTEND_EVERY: Duration = Duration::from_secs(2);
 const EXTEND_FOR: Duration = Duration::from_secs(20);
-/// What did not move for this long, or half the watchdog's time if that is more, counts as stuck.
+/// Looks within the watchdog's time: one that comes late must not count as a fault.
+const LOOKS: u32 = 4;
+/// What did not move for this long, or the watchdog's time if that is more, counts as stuck.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
 fn tell(states: &[NotifyState<'_>]) {
@@ -102,12 +104,12 @@ fn shown(progress: &Progress) -> String {
     format!("{}: {}{of} rows", phase(progress.phase), progress.rows)
 }
 
-/// Tells the service manager that all is well, at half the time it wants that, for as long as the committer and the
-/// clock of health move. That this task is run at all shows that the runtime does. Returns at once without a watchdog.
+/// Tells the service manager that all is well, several times within its limit, for as long as the committer and the clock
+/// of health move. That this task is run at all shows that the runtime does. A disk that hangs stops the committer too,
+/// and no restart helps against that: it has half as long again as the watchdog's time. Returns at once without one.
 pub(super) async fn watch(registry: Arc<Registry>, commit: Commit, clock: AwakeClock) {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else { return };
-    let every = limit / 2;
-    let patience = every.max(LEAST_PATIENCE);
+    let (every, patience) = rhythm(limit);
     let mut committer = Pulse::new(commit.status().turns());
     let mut health = Pulse::new(clock.now_ms());
     loop {
@@ -125,6 +127,11 @@ pub(super) async fn watch(registry: Arc<Registry>, commit: Commit, clock: AwakeC
         }
         tokio::time::sleep(every).await;
     }
+}
+
+/// How often to look, and how long something may stand still, for a watchdog of that time.
+fn rhythm(limit: Duration) -> (Duration, Duration) {
+    (limit / LOOKS, limit.max(LEAST_PATIENCE))
 }
 
 /// Whether something that counts still does.
@@ -160,6 +167,33 @@ mod tests {
         let looks = [(7, 100, true), (7, 102, true), (7, 103, false), (8, 104, true), (8, 106, true), (8, 107, false)];
         for (count, seconds, alive) in looks {
             assert_eq!(pulse.is_alive(count, at(seconds), patience), alive, "{count} at {seconds}");
+        }
+    }
+
+    /// The longest time without a word to the service manager, in ms, when nothing moves from `still_ms` to `moves_ms`,
+    /// and each look comes a little late.
+    fn longest_silence_ms(limit: Duration, still_ms: u64, moves_ms: u64) -> u64 {
+        let (start, (every, patience)) = (Instant::now(), rhythm(limit));
+        let (mut pulse, mut at_ms, mut told_ms, mut longest) = (Pulse::new(0), 0, 0, 0);
+        while at_ms < moves_ms + 1_000_000 {
+            let turns = if (still_ms..moves_ms).contains(&at_ms) { still_ms } else { at_ms } / 100;
+            if pulse.is_alive(turns, start + Duration::from_millis(at_ms), patience) {
+                longest = longest.max(at_ms - told_ms);
+                told_ms = at_ms;
+            }
+            at_ms += every.as_millis() as u64 + 3;
+        }
+        longest
+    }
+
+    #[test]
+    fn a_stall_is_not_taken_for_the_end() {
+        let limit = Duration::from_secs(60);
+        let limit_ms = limit.as_millis() as u64;
+        for still_ms in (0..100_000).step_by(500) {
+            let silence_ms = longest_silence_ms(limit, still_ms, still_ms + 85_000);
+            assert!(silence_ms < limit_ms, "{silence_ms} ms after {still_ms}");
+            assert!(longest_silence_ms(limit, still_ms, still_ms + 200_000) > limit_ms, "it is stuck");
         }
     }
 }
