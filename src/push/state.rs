@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::civil::Date;
 
+use super::LEAST_LIFE_MS;
 use super::awaiting::{Awaiting, Late, Sent};
 use super::costs::{Costs, Periods};
 use super::merge::Merge;
@@ -17,6 +18,9 @@ use crate::model::subscription::{Subscription, SubscriptionKey};
 
 /// Between two sweeps of dead subscriptions, in ms (`spec/push.md`).
 const SWEEP_MS: u64 = 20_000;
+
+/// Between two tries to make room for newcomers where a limit is reached, in ms: each looks at all subscriptions.
+const ROOM_MS: u64 = 1_000;
 
 /// By how much `last alive` may be behind the end of an earlier process, in ms.
 const STALE_MS: u64 = 2_000;
@@ -72,6 +76,9 @@ pub struct State {
     refused: u64,
     last_number: i64,
     swept_ms: u64,
+    /// As the switches had it lately.
+    life_ms: u64,
+    room_made_ms: Option<u64>,
     periods: Periods,
     today: Option<Date>,
 }
@@ -79,7 +86,14 @@ pub struct State {
 impl State {
     /// Makes or renews a subscription. False: a limit is reached.
     pub fn subscribe(&mut self, query: Query, now_ms: u64) -> bool {
-        let subscribed = self.subscriptions.subscribe(query, now_ms);
+        let mut subscribed = self.subscriptions.subscribe(&query, now_ms);
+        if !subscribed && self.room_made_ms.is_none_or(|made_ms| now_ms >= made_ms + ROOM_MS) {
+            self.room_made_ms = Some(now_ms);
+            let (awaiting, given_up) = (&mut self.awaiting, &mut self.given_up);
+            let gone = |to, awaited| *given_up += drop_awaited(awaiting, to, awaited);
+            self.subscriptions.make_room(now_ms, self.life_ms.max(LEAST_LIFE_MS), gone);
+            subscribed = self.subscriptions.subscribe(&query, now_ms);
+        }
         self.refused += u64::from(!subscribed);
         subscribed
     }
@@ -210,6 +224,7 @@ impl State {
 
     /// Drops subscriptions that are dead, if it is time for that.
     pub fn sweep(&mut self, now_ms: u64, life_ms: u64) {
+        self.life_ms = life_ms;
         if now_ms < self.swept_ms + SWEEP_MS {
             return;
         }

@@ -1,6 +1,6 @@
 //! Who is subscribed to what, until when.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::SubAssign;
@@ -46,6 +46,8 @@ pub struct Living {
     /// Number of the push that the client has not acknowledged yet.
     pub awaited: Option<i64>,
     asked_ms: u64,
+    /// It is of an earlier process and has not asked since: perhaps nobody is there any more.
+    is_unheard: bool,
     /// The store was told of it, or still has an earlier one of this key.
     is_stored: bool,
 }
@@ -73,10 +75,10 @@ impl OfService {
         self.all.insert(key, made);
     }
 
-    /// Drops those that have asked before `since_ms`, and tells `gone` of each.
-    fn drop_dead(&mut self, since_ms: u64, mut gone: impl FnMut(&Arc<SubscriberKey>, &Living)) {
+    /// Drops those that `is_dead` says, and tells `gone` of each.
+    fn drop_dead(&mut self, is_dead: impl Fn(&Living) -> bool, mut gone: impl FnMut(&Arc<SubscriberKey>, &Living)) {
         self.all.retain(|key, one| {
-            if one.asked_ms >= since_ms {
+            if !is_dead(one) {
                 return true;
             }
             gone(key, one);
@@ -132,20 +134,20 @@ pub struct Subscriptions {
 
 impl Subscriptions {
     /// Makes or renews a subscription. False: a limit is reached and there is none.
-    pub fn subscribe(&mut self, query: Query, now_ms: u64) -> bool {
+    pub fn subscribe(&mut self, query: &Query, now_ms: u64) -> bool {
         let Query { service, key, source, app, grouped_names } = query;
-        let known = self.services.get_mut(&service).and_then(|of| of.all.get_mut(&key));
-        if let Some(known) = known {
-            known.asked_ms = now_ms;
+        if self.renew(service, key, now_ms) {
             return true;
         }
-        let subscription = Subscription { source, app, grouped_names };
-        if !self.has_room(&service, &key, &subscription) {
+        let subscription = Subscription { source: *source, app: app.clone(), grouped_names: *grouped_names };
+        if !self.has_room(service, key, &subscription) {
             return false;
         }
-        let key = SubscriptionKey { service, subscriber: Arc::new(key) };
+        let key = SubscriptionKey { service: service.clone(), subscriber: Arc::new(key.clone()) };
         let is_stored = self.ledger.unstored.made(key.clone());
-        self.add(key, subscription.into(), is_stored, now_ms);
+        let made =
+            Living { subscription: subscription.into(), awaited: None, asked_ms: now_ms, is_unheard: false, is_stored };
+        self.add(key, made);
         true
     }
 
@@ -154,7 +156,8 @@ impl Subscriptions {
     pub fn restore(&mut self, key: SubscriptionKey, subscription: Arc<Subscription>, now_ms: u64) -> bool {
         let has_room = self.has_room(&key.service, &key.subscriber, &subscription);
         if has_room {
-            self.add(key, subscription, true, now_ms);
+            let (is_unheard, is_stored) = (true, true);
+            self.add(key, Living { subscription, awaited: None, asked_ms: now_ms, is_unheard, is_stored });
         } else {
             self.forget(key);
         }
@@ -173,9 +176,8 @@ impl Subscriptions {
             && self.services.get(service).is_none_or(|of| of.has_room(key))
     }
 
-    fn add(&mut self, key: SubscriptionKey, subscription: Arc<Subscription>, is_stored: bool, now_ms: u64) {
-        self.ledger.count(subscription.source);
-        let made = Living { subscription, awaited: None, asked_ms: now_ms, is_stored };
+    fn add(&mut self, key: SubscriptionKey, made: Living) {
+        self.ledger.count(made.subscription.source);
         self.services.entry(key.service).or_default().add(key.subscriber, made);
     }
 
@@ -204,11 +206,12 @@ impl Subscriptions {
         self.services.get_mut(service)?.all.get_mut(key)
     }
 
-    /// A sign of life counts as a query.
-    pub fn renew(&mut self, service: &ServiceKey, key: &SubscriberKey, now_ms: u64) {
-        if let Some(one) = self.get_mut(service, key) {
-            one.asked_ms = now_ms;
-        }
+    /// A sign of life counts as a query. False: there is no such subscription.
+    pub fn renew(&mut self, service: &ServiceKey, key: &SubscriberKey, now_ms: u64) -> bool {
+        let Some(one) = self.get_mut(service, key) else { return false };
+        one.asked_ms = now_ms;
+        one.is_unheard = false;
+        true
     }
 
     /// Those of a service that have asked within `life_ms`. The others are dropped; `gone` is told the destination and
@@ -221,10 +224,14 @@ impl Subscriptions {
         mut gone: impl FnMut(SocketAddr, Option<i64>),
     ) -> Vec<(Arc<SubscriberKey>, bool)> {
         let Some(of) = self.services.get_mut(service) else { return Vec::new() };
-        of.drop_dead(now_ms.saturating_sub(life_ms), |key, one| {
-            gone(key.to, one.awaited);
-            self.ledger.gone(service, key, one);
-        });
+        let since_ms = now_ms.saturating_sub(life_ms);
+        of.drop_dead(
+            |one| one.asked_ms < since_ms,
+            |key, one| {
+                gone(key.to, one.awaited);
+                self.ledger.gone(service, key, one);
+            },
+        );
         let living = of.all.iter().map(|(key, one)| (key.clone(), one.subscription.grouped_names)).collect();
         if of.all.is_empty() {
             self.services.remove(service);
@@ -233,9 +240,24 @@ impl Subscriptions {
     }
 
     /// Drops all that have not asked within `life_ms`; `gone` as for [`living`](Self::living).
-    pub fn sweep(&mut self, now_ms: u64, life_ms: u64, mut gone: impl FnMut(SocketAddr, Option<i64>)) {
+    pub fn sweep(&mut self, now_ms: u64, life_ms: u64, gone: impl FnMut(SocketAddr, Option<i64>)) {
+        let since_ms = now_ms.saturating_sub(life_ms);
+        self.drop_dead(|one| one.asked_ms < since_ms, gone);
+    }
+
+    /// Makes room where a limit is reached: drops the dead and, of those whose address (or all together) can have no
+    /// more, what an earlier process left and nobody has asked for since. So restarts in a row can't fill up the limits.
+    pub fn make_room(&mut self, now_ms: u64, life_ms: u64, gone: impl FnMut(SocketAddr, Option<i64>)) {
+        let (since_ms, is_full) = (now_ms.saturating_sub(life_ms), self.ledger.total >= MAX_TOTAL);
+        let of_source = self.ledger.of_source.iter().filter(|(_, count)| **count >= MAX_OF_SOURCE);
+        let full: HashSet<IpAddr> = of_source.map(|(source, _)| *source).collect();
+        let in_the_way = |one: &Living| one.is_unheard && (is_full || full.contains(&one.subscription.source));
+        self.drop_dead(|one| one.asked_ms < since_ms || in_the_way(one), gone);
+    }
+
+    fn drop_dead(&mut self, is_dead: impl Fn(&Living) -> bool, mut gone: impl FnMut(SocketAddr, Option<i64>)) {
         self.services.retain(|service, of| {
-            of.drop_dead(now_ms.saturating_sub(life_ms), |key, one| {
+            of.drop_dead(&is_dead, |key, one| {
                 gone(key.to, one.awaited);
                 self.ledger.gone(service, key, one);
             });

@@ -78,6 +78,34 @@ fn limits_hold_for_restored_ones() {
 }
 
 #[test]
+fn restored_ones_that_nobody_asks_for_make_room() {
+    let mut world = World(State::default());
+    for at in 0..MAX_OF_SOURCE {
+        let (key, subscription) = stored(&format!("g@@{at}"), 7, "");
+        assert!(world.0.restore(key, subscription, 0));
+    }
+    let (key, subscription) = stored("g@@other", 8, "");
+    let elsewhere = Subscription { source: [10, 0, 0, 1].into(), ..(*subscription).clone() };
+    assert!(world.0.restore(key, elsewhere.into(), 0));
+    let heard = ["g@@1", "g@@2"];
+    heard.iter().for_each(|name| assert!(world.0.subscribe(query(name, 7, ""), 100)));
+    let number = world.push("g@@3", 200)[0].1;
+    world.0.renew(SocketAddr::from(([127, 0, 0, 1], 7)), number, 300);
+    assert!(world.0.subscribe(query("g@@new", 9, ""), 400), "a living one goes before them");
+    assert_eq!(world.0.counters().subscriptions, 3 + 1 + 1, "asked for, acknowledged, of another address, new");
+    let (made, gone) = world.hand_over(MAX_OF_SOURCE * 2);
+    assert_eq!((made, gone.len()), (vec![9], MAX_OF_SOURCE - 3));
+    // When all have asked, only the dead go, and it is not looked for them all the time.
+    for at in 0..MAX_OF_SOURCE - 4 {
+        assert!(world.0.subscribe(query(&format!("g@@more-{at}"), 9, ""), 500));
+    }
+    let mut late = |name, now_ms| world.0.subscribe(query(name, 9, ""), now_ms);
+    assert!(!late("g@@late-1", 600) && !late("g@@late-1", 1_399));
+    assert!(late("g@@late-1", 101 + LIFE_MS) && late("g@@late-2", 101 + LIFE_MS));
+    assert!(!late("g@@late-3", 1_100 + LIFE_MS) && late("g@@late-3", 1_101 + LIFE_MS));
+}
+
+#[test]
 fn restored_ones_go_only_where_they_may() {
     let (allowed, other) = (stored("g@@a", 1, ""), stored("g@@a", 2, ""));
     let named = |(key, subscription): &(SubscriptionKey, Arc<Subscription>), source: [u8; 4]| {
