@@ -153,7 +153,7 @@ fn serve(runtime: &Runtime, served: Served, hang_ups: Signal) -> Result<()> {
         let answer = move |request, conn: Arc<Conn>| router.answer(request, conn);
         let stop = async {
             stop.await;
-            systemd::stopping();
+            systemd::stopping(server.drain());
             reloading.abort();
         };
         let cut = server.run(listener, answer, stop).await;

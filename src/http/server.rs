@@ -181,6 +181,11 @@ impl Server {
         }
     }
 
+    /// How long requests in flight would have if it stopped now.
+    pub fn drain(&self) -> Duration {
+        Duration::from_millis(self.shared.limits.read().drain_ms)
+    }
+
     /// Serves connections of `listener` until `stop` is ready, then stops accepting, lets requests in flight finish for
     /// at most `drain_ms`, and closes the rest. Returns how many connections had to be closed that way.
     ///

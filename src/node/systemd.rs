@@ -14,7 +14,7 @@ use crate::model::clock::AwakeClock;
 use crate::registry::Registry;
 use crate::store::Progress;
 
-/// How often the service manager hears that the restore goes on, and for how long that is to hold.
+/// How often the service manager hears that the restore goes on, and for how long that is to hold; the same for closing.
 const EXTEND_EVERY: Duration = Duration::from_secs(2);
 const EXTEND_FOR: Duration = Duration::from_secs(20);
 /// Looks within the watchdog's time: one that comes late must not count as a fault.
@@ -41,9 +41,15 @@ pub(super) fn reloading() {
     }
 }
 
-/// A stop has begun.
-pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("finishing requests, closing the store")]);
+/// A stop has begun: requests have `drain` to finish, and the store has time after that to be closed.
+pub(super) fn stopping(drain: Duration) {
+    let status = NotifyState::Status("finishing requests, closing the store");
+    tell(&[NotifyState::Stopping, extend(drain.saturating_add(EXTEND_FOR)), status]);
+}
+
+/// The time limit of the service manager ends no sooner than after that time.
+fn extend(time: Duration) -> NotifyState<'static> {
+    NotifyState::ExtendTimeoutUsec(u32::try_from(time.as_micros()).unwrap_or(u32::MAX))
 }
 
 /// One line about what is served.
@@ -70,8 +76,7 @@ impl Restoring {
         let run = move || {
             loop {
                 let status = seen.lock().map_or_else(|| "starting".to_owned(), |progress| shown(&progress));
-                let extend_us = u32::try_from(EXTEND_FOR.as_micros()).unwrap_or(u32::MAX);
-                tell(&[NotifyState::ExtendTimeoutUsec(extend_us), NotifyState::Status(&status)]);
+                tell(&[extend(EXTEND_FOR), NotifyState::Status(&status)]);
                 if stopped.recv_timeout(EXTEND_EVERY) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }

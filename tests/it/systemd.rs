@@ -62,11 +62,14 @@ fn a_start_a_reload_and_a_stop_are_told_in_order() {
     assert!(has(start.last().expect("READY"), "STATUS=0 services, 0 instances"), "{start:?}");
     let ready = server.client().get("/nacos/v1/console/health/readiness").expect("READY=1 means that it answers");
     assert_eq!(ready.status, 200);
+    server.configure("nacre.shutdown.drain-ms=40000");
     server.signal("HUP");
     let reload = manager.until("READY=1");
     assert!(has(&reload[0], "RELOADING=1") && reload[0].contains("MONOTONIC_USEC="), "{reload:?}");
     server.signal("TERM");
     let stop = manager.until("STOPPING=1");
+    let last = stop.last().expect("STOPPING");
+    assert!(has(last, "EXTEND_TIMEOUT_USEC=60000000"), "the drain, as it is now, and time for the store: {last}");
     assert!(!stop.iter().any(|message| message.contains("WATCHDOG=1")), "nobody asked for that: {stop:?}");
     assert!(server.wait_end(TIMEOUT).success());
 }
