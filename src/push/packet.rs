@@ -3,28 +3,78 @@
 use std::io::{Read, Write};
 
 use bytes::Bytes;
+use flate2::Crc;
 use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
+use flate2::write::DeflateEncoder;
 
-use crate::wire::push::datagram;
+use crate::wire::push::{datagram_head, datagram_tail};
 
 /// Datagrams of this many bytes or more are compressed.
 pub const GZIP_FROM: usize = 1_024;
 /// The most that fits into a datagram over IPv4.
 pub const MAX_BYTES: usize = 65_507;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Deflate; no name, no time, no known system.
+const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// The datagram for `list`, the JSON of a list answer, in push `number`. `None`: it is too large to be sent.
-pub fn encode(list: &[u8], number: i64) -> Option<Bytes> {
-    let plain = datagram(std::str::from_utf8(list).ok()?, number);
-    let bytes = if plain.len() < GZIP_FROM { plain } else { gzip(&plain)? };
-    (bytes.len() <= MAX_BYTES).then(|| bytes.into())
+/// What a push says in one shape. It is compressed once, however many numbers it is sent with.
+pub struct Content {
+    head: Vec<u8>,
+    /// The head as whole blocks of deflate, and its checksum.
+    packed: Option<(Vec<u8>, Crc)>,
 }
 
-fn gzip(plain: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), flate2::Compression::default());
-    // Writing to memory does not fail.
-    encoder.write_all(plain).and_then(|()| encoder.finish()).ok()
+impl Content {
+    /// Says `list`, the JSON of a list answer. `None`: it is no text.
+    pub fn new(list: &[u8]) -> Option<Self> {
+        Some(Self { head: datagram_head(std::str::from_utf8(list).ok()?), packed: None })
+    }
+
+    /// The datagram of push `number`. `None`: it is too large to be sent.
+    pub fn datagram(&mut self, number: i64) -> Option<Bytes> {
+        let tail = datagram_tail(number);
+        let bytes = if self.head.len() + tail.len() < GZIP_FROM {
+            [self.head.as_slice(), &tail].concat()
+        } else {
+            self.gzip(&tail)?
+        };
+        (bytes.len() <= MAX_BYTES).then(|| bytes.into())
+    }
+
+    /// The packed head, the tail as a last block that is stored as it is, and the trailer of RFC 1952.
+    fn gzip(&mut self, tail: &[u8]) -> Option<Vec<u8>> {
+        if self.packed.is_none() {
+            self.packed = Some(pack(&self.head)?);
+        }
+        let (deflated, head_crc) = self.packed.as_ref()?;
+        if deflated.len() > MAX_BYTES {
+            return None;
+        }
+        let tail_len = u16::try_from(tail.len()).ok()?;
+        let (mut crc, mut tail_crc) = (Crc::new(), Crc::new());
+        tail_crc.update(tail);
+        crc.combine(head_crc);
+        crc.combine(&tail_crc);
+        let mut out = Vec::with_capacity(GZIP_HEADER.len() + deflated.len() + tail.len() + 13);
+        out.extend(GZIP_HEADER);
+        out.extend(deflated);
+        out.push(1);
+        out.extend(tail_len.to_le_bytes());
+        out.extend((!tail_len).to_le_bytes());
+        out.extend(tail);
+        out.extend(crc.sum().to_le_bytes());
+        out.extend(crc.amount().to_le_bytes());
+        Some(out)
+    }
+}
+
+fn pack(head: &[u8]) -> Option<(Vec<u8>, Crc)> {
+    let mut encoder = DeflateEncoder::new(Vec::with_capacity(head.len() / 4), flate2::Compression::default());
+    // Writing to memory does not fail. A flush ends the block at a whole byte.
+    encoder.write_all(head).and_then(|()| encoder.flush()).ok()?;
+    let mut crc = Crc::new();
+    crc.update(head);
+    Some((std::mem::take(encoder.get_mut()), crc))
 }
 
 /// The JSON in a datagram, at most `limit` bytes of it.
@@ -44,7 +94,11 @@ mod tests {
 
     /// A list whose datagram has that many bytes before compression.
     fn list_for(bytes: usize) -> Vec<u8> {
-        vec![b'x'; bytes - datagram("", 1).len()]
+        vec![b'x'; bytes - datagram_head("").len() - datagram_tail(1).len()]
+    }
+
+    fn encode(list: &[u8], number: i64) -> Option<Bytes> {
+        Content::new(list).unwrap().datagram(number)
     }
 
     #[test]
@@ -58,6 +112,23 @@ mod tests {
         assert_eq!(decode(&packed, 2000).len(), 1024);
         assert_eq!(decode(&plain, 2000).as_bytes(), plain);
         assert_eq!((decode(&packed, 10).len(), decode(&plain, 10).len()), (10, 10));
+    }
+
+    #[test]
+    fn one_content_serves_many_numbers() {
+        let list: String = (0..2_000).map(|at| format!("10.0.{}.{} ", at % 7, at)).collect();
+        let mut content = Content::new(list.as_bytes()).unwrap();
+        for number in [1, -1, 1_700_000_000_000_000, i64::MAX] {
+            let packed = content.datagram(number).unwrap();
+            let mut reader = GzDecoder::new(&packed[..]);
+            let mut plain = Vec::new();
+            // The checksum and the length are compared at the end.
+            assert!(reader.read_to_end(&mut plain).is_ok(), "{number}");
+            assert!(reader.into_inner().is_empty(), "nothing follows the stream");
+            let expected = format!(r#"{{"type":"dom","data":"{list}","lastRefTime":{number}}}"#);
+            assert_eq!(String::from_utf8(plain).unwrap(), expected);
+        }
+        assert!(Content::new(&[0xff]).is_none());
     }
 
     #[test]

@@ -12,9 +12,10 @@ use jiff::tz::TimeZone;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::packet::Content;
 use super::socket::PushSocket;
 use super::state::numbering_ms;
-use super::{Push, costs, life_ms, list, packet};
+use super::{Push, costs, life_ms, list};
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::model::ServiceKey;
@@ -142,15 +143,19 @@ impl Work {
         let (now_ms, floor_ms) = (self.push.now_ms(), self.registry.ref_floor_ms());
         let (wall_ms, numbering_ms) = (wall_now_ms().max(floor_ms), numbering_ms(wall_now_ms(), floor_ms));
         let targets = self.push.state().begin(service, now_ms, life_ms(&switches), numbering_ms);
+        let mut contents: HashMap<(Arc<str>, bool), Option<Content>> = HashMap::new();
         let mut built: HashMap<(Arc<str>, bool, i64), Option<Bytes>> = HashMap::new();
         let mut ready = Vec::with_capacity(targets.len());
         for target in targets {
-            let shape = (target.key.clusters.clone(), target.grouped_names, target.number);
-            let bytes = built.entry(shape).or_insert_with(|| {
-                let cache_ms = u64::try_from(switches.default_push_cache_millis).unwrap_or_default();
-                let clusters = &*target.key.clusters;
-                let key = ListKey { grouped_names: target.grouped_names, healthy_only: false, cache_ms, clusters };
-                packet::encode(&self.list(service, &key, wall_ms), target.number)
+            let (clusters, grouped_names) = (target.key.clusters.clone(), target.grouped_names);
+            let bytes = built.entry((clusters.clone(), grouped_names, target.number)).or_insert_with(|| {
+                let content = contents.entry((clusters, grouped_names)).or_insert_with(|| {
+                    let cache_ms = u64::try_from(switches.default_push_cache_millis).unwrap_or_default();
+                    let clusters = &*target.key.clusters;
+                    let key = ListKey { grouped_names, healthy_only: false, cache_ms, clusters };
+                    Content::new(&self.list(service, &key, wall_ms))
+                });
+                content.as_mut().and_then(|content| content.datagram(target.number))
             });
             ready.push((bytes.clone(), target));
         }

@@ -2,12 +2,18 @@
 
 use super::json;
 
-/// The content of a datagram before compression: `list` is the JSON of a list answer, `number` that of the push.
-pub fn datagram(list: &str, number: i64) -> Vec<u8> {
+/// The content of a datagram before compression, up to the number of the push; `list` is the JSON of a list answer.
+pub fn datagram_head(list: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(list.len() + list.len() / 4 + 64);
     out.extend_from_slice(br#"{"type":"dom","data":"#);
     json::string(list, &mut out);
     out.extend_from_slice(br#","lastRefTime":"#);
+    out
+}
+
+/// The rest of it: the `number` of the push and the end.
+pub fn datagram_tail(number: i64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(24);
     json::integer(number, &mut out);
     out.push(b'}');
     out
@@ -98,7 +104,7 @@ mod tests {
     #[test]
     fn a_datagram_holds_a_list_as_text() {
         assert_eq!(
-            text(datagram(r#"{"dom":"a\"b"}"#, 1_702_622_686_968)),
+            text([datagram_head(r#"{"dom":"a\"b"}"#), datagram_tail(1_702_622_686_968)].concat()),
             r#"{"type":"dom","data":"{\"dom\":\"a\\\"b\"}","lastRefTime":1702622686968}"#
         );
     }
