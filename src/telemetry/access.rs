@@ -13,13 +13,24 @@ use jiff::tz::TimeZone;
 
 use super::writer::{ACCESS, Queue};
 
-/// Parameters whose values are nobody's business, in any case.
-const SECRETS: &[&str] =
-    &["accesstoken", "access_token", "token", "password", "newpassword", "oldpassword", "passwd", "pwd", "secret"];
+/// Parameters whose values are nobody's business, in any case. `content` is a configuration that somebody publishes.
+const SECRETS: &[&str] = &[
+    "accesstoken",
+    "access_token",
+    "token",
+    "password",
+    "newpassword",
+    "oldpassword",
+    "passwd",
+    "pwd",
+    "secret",
+    "content",
+];
 /// Lengths of their names.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 3..=13;
-/// Holds the password of a MYSQL check.
+/// Holds the password of a MYSQL check, or what an HTTP check shows to be let in: in its headers or its path.
 const CHECKER: &str = "healthchecker";
+const CHECKER_SECRETS: [&str; 3] = ["pwd", "headers", "path"];
 /// What a secret is shown as.
 const HIDDEN: &[u8] = b"***";
 /// Most that is shown of a target and of a header, in bytes.
@@ -186,9 +197,9 @@ fn is_secret(pair: &str) -> bool {
     let name = decoded(name);
     let is = |known: &str| known.eq_ignore_ascii_case(name.trim());
     if is(CHECKER) {
-        let value = decoded(value);
+        let value = decoded(value).to_ascii_lowercase();
         // A backslash may hide anything in the name of a member.
-        return value.to_ascii_lowercase().contains("pwd") || value.contains('\\');
+        return CHECKER_SECRETS.iter().any(|name| value.contains(name)) || value.contains('\\');
     }
     SECRETS.iter().any(|known| is(known))
 }
@@ -288,6 +299,10 @@ mod tests {
         let checker = "/c?healthChecker=%7B%22type%22:%22MYSQL%22,%22p%77d%22:%22geheim%22%7D";
         assert_eq!(of(checker), "/c?healthChecker=***");
         assert_eq!(of(r"/c?healthChecker={%22p\u0077d%22:%22geheim%22}"), "/c?healthChecker=***");
+        for member in ["%22headers%22:%22Cookie:geheim%22", "%22path%22:%22/up?key=geheim%22"] {
+            assert_eq!(of(&format!("/c?healthChecker={{%22type%22:%22HTTP%22,{member}}}")), "/c?healthChecker=***");
+        }
+        assert_eq!(of("/a?dataId=x&content=geheim"), "/a?dataId=x&content=***");
         assert_eq!(of("/c?healthChecker={'type':'TCP'}"), "/c?healthChecker={'type':'TCP'}");
     }
 
