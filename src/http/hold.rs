@@ -1,11 +1,15 @@
-//! Answers that wait (long polls): a bounded number of them, none for long, none when the server stops.
+//! Answers that wait (long polls): a bounded number of them, in all and for one address, none for long, none when the
+//! server stops. A client that goes away keeps its place until its time is over: nothing is read meanwhile.
 
+use std::collections::HashMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 
 use super::conn::Conn;
@@ -14,23 +18,63 @@ use crate::error::Error;
 
 /// Answers that may wait at the same time: half of the connections that may be open, since each holds one of them.
 const PLACES: usize = 4096;
+/// Those of them that one address may take: a Dubbo application takes about three, and many may be behind one address.
+const PLACES_OF_ADDRESS: usize = PLACES / 8;
 
 /// The places of answers that wait.
 #[derive(Debug)]
 pub struct Holds {
     places: Semaphore,
+    of_address: usize,
+    /// How many each address has; none of them 0.
+    taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Default for Holds {
     fn default() -> Self {
-        Self { places: Semaphore::new(PLACES) }
+        Self::new(PLACES, PLACES_OF_ADDRESS)
+    }
+}
+
+/// Given back when dropped.
+struct Place<'h> {
+    taken: &'h Mutex<HashMap<IpAddr, usize>>,
+    address: IpAddr,
+    _one_of_all: SemaphorePermit<'h>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock();
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
     }
 }
 
 impl Holds {
-    /// `reply` after `wait`, or as soon as the connection is told to finish; at once 503 when all places are taken.
+    fn new(places: usize, of_address: usize) -> Self {
+        Self { places: Semaphore::new(places), of_address, taken: Mutex::default() }
+    }
+
+    fn take(&self, address: IpAddr) -> Option<Place<'_>> {
+        let one_of_all = self.places.try_acquire().ok()?;
+        let mut taken = self.taken.lock();
+        let count = taken.entry(address).or_default();
+        if *count >= self.of_address {
+            return None;
+        }
+        *count += 1;
+        Some(Place { taken: &self.taken, address, _one_of_all: one_of_all })
+    }
+
+    /// `reply` after `wait`, or as soon as the connection is told to finish; at once 503 when all places are taken, or all
+    /// that its address may have.
     pub(super) async fn hold(&self, wait: Duration, conn: &Conn, reply: Reply) -> Reply {
-        let Ok(_place) = self.places.try_acquire() else {
+        let Some(_place) = self.take(conn.peer().ip().to_canonical()) else {
             return Reply::error(&Error::Limit("too many requests are waiting, try again later".into()));
         };
         let mut over = pin!(sleep(wait));
@@ -55,7 +99,11 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     fn conn() -> Conn {
-        Conn::new(([127, 0, 0, 1], 1).into(), Arc::new(Common::new(100)))
+        conn_from([127, 0, 0, 1])
+    }
+
+    fn conn_from(address: [u8; 4]) -> Conn {
+        Conn::new((address, 1).into(), Arc::new(Common::new(100)))
     }
 
     fn status(reply: Reply) -> u16 {
@@ -84,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_than_there_are_places_are_refused_and_places_come_back() {
-        let (holds, conn) = (Holds { places: Semaphore::new(1) }, conn());
+        let (holds, conn) = (Holds::new(1, 1), conn());
         let mut cx = Context::from_waker(Waker::noop());
         {
             let mut held = pin!(holds.hold(LONG, &conn, Reply::text("")));
@@ -92,5 +140,24 @@ mod tests {
             assert_eq!(status(holds.hold(LONG, &conn, Reply::text("")).await), 503);
         }
         assert_eq!(status(holds.hold(Duration::ZERO, &conn, Reply::text("")).await), 200);
+    }
+
+    #[tokio::test]
+    async fn one_address_does_not_take_all_places() {
+        let (holds, one, other) = (Holds::new(4, 2), conn(), conn_from([127, 0, 0, 2]));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut hold = |conn| {
+            let mut held = Box::pin(holds.hold(LONG, conn, Reply::text("")));
+            assert!(held.as_mut().poll(&mut cx).is_pending());
+            held
+        };
+        let held = [hold(&one), hold(&one)];
+        assert_eq!(status(holds.hold(LONG, &one, Reply::text("")).await), 503);
+        let of_other = hold(&other);
+        drop(held);
+        let again = hold(&one);
+        assert_eq!(holds.taken.lock().len(), 2);
+        drop((of_other, again));
+        assert!(holds.taken.lock().is_empty(), "addresses that hold nothing are forgotten");
     }
 }
