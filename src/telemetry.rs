@@ -46,7 +46,7 @@ pub use roll::Keep;
 pub use writer::FileSettings;
 use writer::{Lines, Queue, Writer};
 
-/// Lines that may wait for standard error; more are dropped. (In files they are still found.)
+/// Lines that may wait for standard error; more are dropped, which is told of. (In files they are still found.)
 const CONSOLE_LINES: usize = 10_000;
 
 /// How lines look.
@@ -94,6 +94,7 @@ pub fn start(directives: &str, style: Style, files: Option<&FileSettings>) -> Re
     let queue = writer::queue();
     let builder = NonBlockingBuilder::default().buffered_lines_limit(CONSOLE_LINES).thread_name("console");
     let (stderr, console) = builder.finish(io::stderr());
+    let lost = stderr.error_counter();
     let (subscriber, levels) = subscriber(directives, style, stderr, files.map(|_| queue.clone()), &limiter)?;
     tracing::subscriber::set_global_default(subscriber)
         .map_err(|_| Error::Setup("logging is started already".to_owned()))?;
@@ -101,7 +102,7 @@ pub fn start(directives: &str, style: Style, files: Option<&FileSettings>) -> Re
     if files.is_some_and(|files| files.access.is_some()) {
         access::install(queue.clone());
     }
-    let writer = Writer::start(queue, files, limiter)?;
+    let writer = Writer::start(queue, files, limiter, Box::new(move || lost.dropped_lines() as u64))?;
     Ok(Logging { writer: Some(writer), console: Some(console) })
 }
 

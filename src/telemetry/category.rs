@@ -56,7 +56,7 @@ pub(super) fn is_for_files(target: &str) -> bool {
 
 /// Whether every line of this target is about something else than the one before.
 pub(super) fn is_change(target: &str) -> bool {
-    [EVENTS, SERVICES].contains(&target)
+    [EVENTS, SERVICES, ACCOUNTS].contains(&target)
 }
 
 /// Index in [`LOGS`] of the log for this target.

@@ -97,7 +97,11 @@ impl LogFiles {
             files => files?,
         };
         for name in self.series.doomed(&files, today, &self.keep) {
-            fs::remove_file(self.dir.join(name))?;
+            match fs::remove_file(self.dir.join(name)) {
+                // Somebody else was faster.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         Ok(())
     }

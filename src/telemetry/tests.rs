@@ -36,7 +36,7 @@ fn filed(style: Style, limiter: &Arc<Limiter>, log: impl FnOnce(&Queue)) -> (Str
     (String::from_utf8(bytes).unwrap(), queue)
 }
 
-fn logged(directives: &str, style: Style, log: impl FnOnce()) -> String {
+pub(super) fn logged(directives: &str, style: Style, log: impl FnOnce()) -> String {
     let lines = Console::default();
     let into = lines.clone();
     let (subscriber, _levels) = subscriber(directives, style, move || into.clone(), None, &unlimited()).unwrap();
@@ -45,7 +45,7 @@ fn logged(directives: &str, style: Style, log: impl FnOnce()) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-const TEXT: Style = Style::Text { colours: false };
+pub(super) const TEXT: Style = Style::Text { colours: false };
 
 #[test]
 fn text_lines_stay_one_line_each() {

@@ -25,6 +25,8 @@ const SOON_BYTES: usize = 1 << 20;
 const LATER: Duration = Duration::from_millis(50);
 /// How often it is looked after dropped lines, moved files and the day.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is told of lines that standard error did not take.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// After a failed write nothing is tried for this long.
 const FAULT_PAUSE: Duration = Duration::from_secs(5);
 /// Longest line of a log; the rest of it is cut. The access log sees to its own.
@@ -171,8 +173,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts writing what comes into `queue`; without `settings` it only tells of dropped lines.
-    pub(super) fn start(queue: Arc<Queue>, settings: Option<&FileSettings>, limiter: Arc<Limiter>) -> Result<Self> {
+    /// Starts writing what comes into `queue`; without `settings` it only tells of dropped lines, also of those that
+    /// `lost_on_console` counts.
+    pub(super) fn start(
+        queue: Arc<Queue>,
+        settings: Option<&FileSettings>,
+        limiter: Arc<Limiter>,
+        lost_on_console: Count,
+    ) -> Result<Self> {
         let mut work = Work {
             queue: queue.clone(),
             limiter,
@@ -180,6 +188,7 @@ impl Writer {
             today: None,
             fault: None,
             looked: Instant::now(),
+            console: Console { lost: lost_on_console, told: 0, told_at: None },
         };
         let thread = std::thread::Builder::new().name("logs".into()).spawn(move || work.run());
         let thread = thread.map_err(|error| Error::Setup(format!("no thread for log files: {error}")))?;
@@ -208,6 +217,31 @@ struct Work {
     today: Option<Date>,
     fault: Option<Fault>,
     looked: Instant,
+    console: Console,
+}
+
+/// How many there were so far.
+pub(super) type Count = Box<dyn Fn() -> u64 + Send>;
+
+/// Lines that standard error did not take.
+struct Console {
+    lost: Count,
+    told: u64,
+    told_at: Option<Instant>,
+}
+
+impl Console {
+    fn look(&mut self, at_once: bool) {
+        let is_early = self.told_at.is_some_and(|told| told.elapsed() < TELL_EVERY);
+        let lost = (self.lost)().saturating_sub(self.told);
+        if lost == 0 || (is_early && !at_once) {
+            return;
+        }
+        tracing::warn!(lost, "standard error did not take lines fast enough, they were dropped there");
+        // A terminal that stands still drops this line too, which is not told of in turn.
+        self.told = (self.lost)();
+        self.told_at = Some(Instant::now());
+    }
 }
 
 /// While nothing can be written.
@@ -228,12 +262,20 @@ impl Work {
             if self.looked.elapsed() >= LOOK_EVERY {
                 self.looked = Instant::now();
                 self.limiter.tell(false);
+                self.console.look(false);
                 self.logs.iter_mut().for_each(LogFiles::look);
             }
         }
         self.limiter.tell(true);
-        self.queue.take(&mut taken);
-        self.write(&mut taken);
+        self.console.look(true);
+        // Twice: that lines were dropped is a line itself.
+        for _ in 0..2 {
+            self.queue.take(&mut taken);
+            self.write(&mut taken);
+        }
+        if let Some(fault) = self.fault.take() {
+            tracing::warn!(lost = fault.lost_lines, "lines were lost: the log files could not be written to the end");
+        }
     }
 
     fn write(&mut self, taken: &mut [Waiting]) {
@@ -350,7 +392,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (queue, limiter) = (queue(), Arc::new(Limiter::new(Box::new(|| 0))));
         let settings = FileSettings { dir: home.path().join("logs"), keep: KEEP, access: Some(KEEP) };
-        let writer = Writer::start(queue.clone(), Some(&settings), limiter).unwrap();
+        let writer = Writer::start(queue.clone(), Some(&settings), limiter, Box::new(|| 0)).unwrap();
         queue.push(0, b"a\n");
         queue.push(ACCESS, b"b\n");
         writer.stop();
@@ -374,6 +416,7 @@ mod tests {
             today: None,
             fault: None,
             looked: Instant::now(),
+            console: Console { lost: Box::new(|| 0), told: 0, told_at: None },
         };
         let today = jiff::Zoned::now().date();
         work.append(0, b"a\n\nb\n\n", today);
@@ -385,5 +428,26 @@ mod tests {
         work.append(0, b"d\n\n", today);
         assert!(work.fault.is_none());
         assert_eq!(std::fs::read_to_string(dir.join("nacos.log")).unwrap(), "d\n\n");
+    }
+
+    #[test]
+    fn lines_that_the_console_did_not_take_are_told_of_now_and_then() {
+        use std::sync::atomic::{AtomicU64, Ordering};
+
+        use crate::telemetry::tests::{TEXT, logged};
+
+        let lost = Arc::new(AtomicU64::new(0));
+        let count = lost.clone();
+        // The line about it is lost too.
+        let count = Box::new(move || count.fetch_add(1, Ordering::Relaxed));
+        let mut console = Console { lost: count, told: 0, told_at: None };
+        let mut look = |more: u64, at_once: bool| {
+            lost.fetch_add(more, Ordering::Relaxed);
+            logged("warn", TEXT, || console.look(at_once))
+        };
+        assert_eq!(look(0, true), "", "nothing was lost");
+        assert!(look(6, false).contains("lost=7"));
+        assert_eq!(look(5, false), "", "not within the same minute");
+        assert!(look(0, true).contains("lost=7"), "but at the end");
     }
 }
