@@ -1,6 +1,6 @@
 module nacre/interop
 
-go 1.21
+go 1.19
 
 require github.com/nacos-group/nacos-sdk-go v1.0.8
 

@@ -21,6 +21,16 @@ func check(name string, body func() error) {
 	}
 }
 
+// firstOf is the first error there is. (The oldest Go that distributions still have knows no errors.Join.)
+func firstOf(all ...error) error {
+	for _, err := range all {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // eventually waits until problem returns nil; its last error is the reason when it never does.
 func eventually(limit time.Duration, problem func() error) error {
 	end := time.Now().Add(limit)
