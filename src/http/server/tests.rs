@@ -433,6 +433,6 @@ async fn stopping_does_not_wait_for_the_rest_of_a_head() {
     sleep(Duration::from_millis(100)).await;
     let begun = Instant::now();
     assert_eq!(running.stop().await, 0);
-    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     assert_eq!(to_end(&mut half).await, "");
 }
