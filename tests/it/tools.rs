@@ -132,6 +132,25 @@ fn tools_log_in() {
     assert!(nobody.status.code() == Some(3) && shown(&nobody).contains("403"), "{}", shown(&nobody));
 }
 
+#[test]
+fn a_drill_keeps_its_password_and_its_log_to_itself() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut drill = Command::new(env!("CARGO_BIN_EXE_nacre"));
+    drill.env("NACRE_PASSWORD", "geheim").env("TMPDIR", folder.path());
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    drill.args(["drill", "--server", &nobody, "--start", "env; exit 3"]);
+    let output = drill.output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(3), "{}", shown(&output));
+    let logs: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    let log = std::fs::read_to_string(&logs[0]).unwrap();
+    assert!(log.contains("TMPDIR=") && !log.contains("geheim"), "{log}");
+    assert_eq!(logs[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(shown(&output).contains(logs[0].to_str().unwrap()), "{}", shown(&output));
+}
+
 /// A small drill of a server with this durability: exit code, report, page.
 fn drill(folder: &TempDir, durability: &str) -> (Option<i32>, Value, String) {
     let path = |name: &str| folder.path().join(name).display().to_string();

@@ -59,6 +59,21 @@ fn signal(name: &str) -> Result<Signal> {
     })
 }
 
+/// The file for what the server says: the one that is named, or a new one that only this user can read.
+fn output(named: Option<&Path>) -> Result<(File, PathBuf)> {
+    let fault = |path: &Path, error: &dyn std::fmt::Display| {
+        Error::Setup(format!("{} can't be written: {error}", path.display()))
+    };
+    match named {
+        Some(path) => Ok((File::create(path).map_err(|error| fault(path, &error))?, path.to_owned())),
+        None => {
+            let made = tempfile::Builder::new().prefix("nacre-drill-").suffix(".log").tempfile();
+            let made = made.map_err(|error| fault(&std::env::temp_dir(), &error))?;
+            made.keep().map_err(|error| fault(&std::env::temp_dir(), &error))
+        }
+    }
+}
+
 impl Process {
     /// Nothing is started yet.
     ///
@@ -69,10 +84,7 @@ impl Process {
             Some(command) => Stop::Command(command.clone()),
             None => Stop::Signal(signal(&flags.kill)?),
         };
-        let named = format!("nacre-drill-{}.log", std::process::id());
-        let log_path = flags.server_log.clone().unwrap_or_else(|| std::env::temp_dir().join(named));
-        let log = File::create(&log_path);
-        let log = log.map_err(|error| Error::Setup(format!("{} can't be written: {error}", log_path.display())))?;
+        let (log, log_path) = output(flags.server_log.as_deref())?;
         Ok(Self {
             start: flags.start.clone(),
             stop,
@@ -113,6 +125,8 @@ impl Process {
         let (out, err) = (self.log.try_clone().map_err(fault)?, self.log.try_clone().map_err(fault)?);
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
+        // The drill's own login is none of the server's business.
+        shell.env_remove("NACRE_PASSWORD");
         shell.spawn().map_err(fault)
     }
 
