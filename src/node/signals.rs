@@ -1,5 +1,7 @@
 //! Signals: SIGTERM and SIGINT stop, a second one ends at once; SIGHUP reads the configuration again.
 
+use std::time::Duration;
+
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -7,6 +9,8 @@ use crate::error::{Error, Result};
 
 /// Exit code after a second signal: requests were cut off. The store is as a killed process leaves it.
 const CUT_SHORT: i32 = 1;
+/// For the last lines to reach the console and the files, which others write.
+const LAST_LINES: Duration = Duration::from_millis(150);
 
 fn listen(kind: SignalKind) -> Result<Signal> {
     signal(kind).map_err(|e| Error::Setup(format!("no signal handler: {e}")))
@@ -34,6 +38,7 @@ pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>> {
         tokio::spawn(async move {
             let name = either(&mut terminate, &mut interrupt).await;
             tracing::warn!("{name} again: ending at once");
+            std::thread::sleep(LAST_LINES);
             std::process::exit(CUT_SHORT);
         });
     })

@@ -114,6 +114,7 @@ fn a_second_signal_ends_at_once() {
     server.signal("INT");
     assert_eq!(server.wait_end(TIMEOUT).code(), Some(1));
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(server.log().contains("SIGINT again: ending at once"), "{}", server.log());
     server.restart();
     assert_eq!(server.restore_report()["rows"], 1);
     assert!(server.restore_report()["damage"].is_null(), "{}", server.restore_report());
