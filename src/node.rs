@@ -146,10 +146,10 @@ fn serve(runtime: &Runtime, served: Served, hang_ups: Signal) -> Result<()> {
             tokio::spawn(serve_metrics(listener, alone));
         }
         tokio::spawn(performance::run(numbers(app.registry.clone(), app.push.clone())));
-        let app = Arc::new(app);
+        let (app, max_connections) = (Arc::new(app), config.http.max_connections);
         let reload = Reload { flags, config, app: app.clone(), server: server.clone() };
         let reloading = tokio::spawn(reload.run(hang_ups));
-        let router = Arc::new(Router::new(app));
+        let router = Arc::new(Router::new(app, max_connections));
         let answer = move |request, conn: Arc<Conn>| router.answer(request, conn);
         let stop = async {
             stop.await;

@@ -16,10 +16,11 @@ use super::conn::Conn;
 use super::reply::Reply;
 use crate::error::Error;
 
-/// Answers that may wait at the same time: half of the connections that may be open, since each holds one of them.
-const PLACES: usize = 4096;
-/// Those of them that one address may take: a Dubbo application takes about three, and many may be behind one address.
-const PLACES_OF_ADDRESS: usize = PLACES / 8;
+/// Each waiting answer holds a connection: at most one of so many may be used for that.
+const SHARE_OF_CONNECTIONS: usize = 2;
+/// One of so many places is the most that one address may take: a Dubbo application takes about three, and many may be
+/// behind one address.
+const SHARE_OF_ADDRESS: usize = 8;
 
 /// The places of answers that wait.
 #[derive(Debug)]
@@ -28,12 +29,6 @@ pub struct Holds {
     of_address: usize,
     /// How many each address has; none of them 0.
     taken: Mutex<HashMap<IpAddr, usize>>,
-}
-
-impl Default for Holds {
-    fn default() -> Self {
-        Self::new(PLACES, PLACES_OF_ADDRESS)
-    }
 }
 
 /// Given back when dropped.
@@ -56,6 +51,12 @@ impl Drop for Place<'_> {
 }
 
 impl Holds {
+    /// For a server that serves so many connections at a time.
+    pub fn of(max_connections: usize) -> Self {
+        let places = (max_connections / SHARE_OF_CONNECTIONS).max(1);
+        Self::new(places, (places / SHARE_OF_ADDRESS).max(1))
+    }
+
     fn new(places: usize, of_address: usize) -> Self {
         Self { places: Semaphore::new(places), of_address, taken: Mutex::default() }
     }
@@ -110,10 +111,18 @@ mod tests {
         reply.into_response(&Method::POST, &HeaderMap::new()).status().as_u16()
     }
 
+    #[test]
+    fn places_are_a_share_of_the_connections() {
+        for (connections, places, of_address) in [(8192, 4096, 512), (1000, 500, 62), (1, 1, 1), (0, 1, 1)] {
+            let holds = Holds::of(connections);
+            assert_eq!((holds.places.available_permits(), holds.of_address), (places, of_address), "{connections}");
+        }
+    }
+
     #[tokio::test]
     async fn an_answer_comes_when_its_time_is_over() {
         let started = Instant::now();
-        let reply = Holds::default().hold(Duration::from_millis(50), &conn(), Reply::text("")).await;
+        let reply = Holds::of(8192).hold(Duration::from_millis(50), &conn(), Reply::text("")).await;
         assert_eq!(status(reply), 200);
         assert!(started.elapsed() >= Duration::from_millis(50));
     }
@@ -121,7 +130,7 @@ mod tests {
     #[tokio::test]
     async fn an_ending_connection_is_answered_at_once() {
         for order in [Order::Drain, Order::Cut] {
-            let (holds, conn) = (Holds::default(), conn());
+            let (holds, conn) = (Holds::of(8192), conn());
             let mut held = pin!(holds.hold(LONG, &conn, Reply::text("")));
             let mut cx = Context::from_waker(Waker::noop());
             assert!(held.as_mut().poll(&mut cx).is_pending());

@@ -240,8 +240,8 @@ pub struct Router {
 }
 
 impl Router {
-    /// The table in front of `app`.
-    pub fn new(app: Arc<App>) -> Self {
+    /// The table in front of `app`, which is served over at most `max_connections` connections.
+    pub fn new(app: Arc<App>, max_connections: usize) -> Self {
         let mut paths: HashMap<&'static str, Methods, _> = HashMap::default();
         for (number, Route(method, path, handler, access)) in ROUTES.iter().enumerate() {
             paths.entry(path).or_default().handlers.push((method, *handler, *access, number));
@@ -249,7 +249,7 @@ impl Router {
         for path in RAW_BODIES {
             paths.entry(path).or_default().raw_body = true;
         }
-        Self { app, paths, holds: Holds::default() }
+        Self { app, paths, holds: Holds::of(max_connections) }
     }
 
     /// Answers one request: at once where nothing has to be waited for, which is so for beats and lists.
