@@ -1,6 +1,8 @@
 //! One generation: a sled database with its sharp edges taken off. The only file that names sled.
 //!
 //! - `flush()` is no fsync: [`Table::sync`] adds an `fdatasync` on a handle of our own.
+//! - Nor does `open()` wait for the disk: what a killed process wrote may be in the system's memory alone. It is made
+//!   durable before, or the sidecar (and sled's snapshot, which is synced) would tell of what a power cut can still take.
 //! - `open()` may panic or hang on a damaged file: it runs in a thread of its own under a time limit.
 //! - A half-written or damaged snapshot makes every open fail: half-written ones are removed before, others put out of
 //!   the way after a failed open, which is then tried once more. (Snapshots only save time; the log holds the rows.)
@@ -124,6 +126,7 @@ impl Table {
             tracing::warn!("the file `{CONFIG}` in {} is damaged; a fresh one is written", dir.display());
             set_aside(&dir.join(CONFIG))?;
         }
+        settle(dir, limit)?;
         match attempt(dir, cache_bytes, limit) {
             Err(OpenFault::Damaged(reason)) if snapshots(dir).next().is_some() => {
                 tracing::warn!("{} does not open ({reason}); trying without its snapshot", dir.display());
@@ -227,6 +230,22 @@ impl Drop for Table {
             Ok(Err(_)) => tracing::warn!("closing {name} takes more than {DROP_LIMIT:?}; it is left to itself"),
             Err(error) => tracing::warn!("closing {name}: no thread for it: {error}"),
         }
+    }
+}
+
+/// Waits until what is in the file of `dir` is on disk.
+fn settle(dir: &Path, limit: Duration) -> Result<(), OpenFault> {
+    let path = dir.join(FILE);
+    let unable = |why: String| OpenFault::Surroundings(format!("{}: it can't be synced: {why}", path.display()));
+    #[cfg(test)]
+    if let Ok(why) = fs::read_to_string(dir.with_file_name("refuse-sync")) {
+        return Err(unable(why));
+    }
+    let file = path.clone();
+    match limited(limit, move || File::open(file).and_then(|file| file.sync_data())) {
+        Ok(result) => result.map_err(|error| unable(error.to_string())),
+        Err(Stopped::Panicked(text)) => Err(unable(text)),
+        Err(Stopped::TimedOut) => Err(unable(format!("it takes more than {limit:?}"))),
     }
 }
 

@@ -94,3 +94,23 @@ fn a_write_that_fails_later_shows_at_the_tick_and_is_healed() {
     let again = open(dir.path());
     assert_eq!((again.content, again.report.damage), (content_of(&[1, 2, 3].map(subscriber)), None));
 }
+
+/// A killed process leaves them in the system's memory. The next start finds them there, and must not tell of them in
+/// the sidecar before they are on disk: a power cut after that start would look like damage.
+#[test]
+fn what_a_killed_process_left_is_synced_before_it_is_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).store;
+    store.append(&[instance("a", 1, 1.0)]).unwrap();
+    store.append_later(&[subscriber(1)]).unwrap();
+    store.tick(NOW_MS + 100).unwrap();
+    let left = image(dir.path());
+    let sidecar = fs::read(left.path().join("sidecar")).unwrap();
+    fs::write(left.path().join("refuse-sync"), "refused as asked").unwrap();
+    let refused = open_with(Options::new(left.path())).unwrap_err();
+    assert!(refused.message().contains("refused as asked"), "{refused:?}");
+    assert_eq!(fs::read(left.path().join("sidecar")).unwrap(), sidecar);
+    fs::remove_file(left.path().join("refuse-sync")).unwrap();
+    let again = open(left.path());
+    assert_eq!((again.content.len(), again.report.damage), (2, None));
+}
