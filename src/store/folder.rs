@@ -106,6 +106,10 @@ impl Folder {
         writeln!(file, "{}", Self::name(generation))?;
         file.sync_all()?;
         fs::rename(&new, self.dir.join(CURRENT))?;
+        #[cfg(test)]
+        if let Ok(why) = fs::read_to_string(self.dir.join("refuse-current")) {
+            return Err(io::Error::other(why));
+        }
         sync_dir(&self.dir)
     }
 

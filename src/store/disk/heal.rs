@@ -14,6 +14,7 @@ use crate::{
     model::Row,
     store::{
         codec::{self, Base},
+        folder::Current,
         fresh::Fresh,
         index::{Index, KeyHasher, Latest},
         key,
@@ -78,6 +79,10 @@ impl Disk {
         let (index, head) = (order.live, order.head);
         table.flush()?;
         self.sync_file(&table)?;
+        // A copy may have been named just before it failed.
+        if self.folder.current() != Current::Names(self.generation) {
+            self.folder.set_current(self.generation).map_err(|error| format!("CURRENT can't be written: {error}"))?;
+        }
         self.go_on(index, head);
         Ok(())
     }

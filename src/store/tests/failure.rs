@@ -149,3 +149,26 @@ fn after_a_failed_sync_nothing_in_place_is_trusted() {
     store.rebuild(&mut std::iter::empty()).unwrap();
     assert_eq!(store.failure(), None);
 }
+
+/// The last step of a compaction fails after `CURRENT` was written: then that copy must not be what the next open takes
+/// once the generation in use is put in order and goes on.
+#[test]
+fn a_store_put_in_order_in_place_is_the_one_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let eager = Options { compact_min_bytes: 0, compact_factor: 0, ..Options::new(dir.path()) };
+    let mut store = open_with(eager).unwrap().store;
+    store.append(&[instance("a", 1, 1.0)]).unwrap();
+    fs::write(dir.path().join("refuse-current"), "no space (os error 28)").unwrap();
+    assert!(matches!(store.tick(NOW_MS + 1000), Err(Error::Storage(_))));
+    fs::remove_file(dir.path().join("refuse-current")).unwrap();
+    fs::write(dir.path().join("refuse-new"), "no space (os error 28)").unwrap();
+    store.rebuild(&mut [instance("a", 1, 1.0)].into_iter()).unwrap_err();
+    store.rebuild(&mut [instance("a", 1, 1.0)].into_iter()).unwrap();
+    fs::remove_file(dir.path().join("refuse-new")).unwrap();
+    store.append(&[instance("a", 2, 1.0)]).unwrap();
+    store.close().unwrap();
+    let again = open(dir.path());
+    let expected = content_of(&[instance("a", 1, 1.0), instance("a", 2, 1.0)]);
+    assert_eq!((again.content, again.report.damage), (expected, None));
+    assert_eq!(names_in(dir.path()), ["CURRENT", "lock", "sidecar", "store-000001"]);
+}
