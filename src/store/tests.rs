@@ -7,6 +7,7 @@ mod format;
 mod journal;
 mod kill;
 mod later;
+mod model;
 mod restart;
 mod tools;
 
