@@ -37,7 +37,7 @@ pub fn show(_: &Call<'_>) -> Result<Step> {
 /// others get an error, because the Java client reports any 200 as a success.
 ///
 /// # Errors
-/// [`Error::Input`] when no `dataId` is given.
+/// [`Error::Input`](crate::error::Error::Input) when no `dataId` is given.
 pub fn publish(call: &Call<'_>) -> Result<Step> {
     let name = call.params.required("dataId")?;
     let metadata = DUBBO_SIDES.iter().any(|side| name.contains(side));
@@ -47,7 +47,7 @@ pub fn publish(call: &Call<'_>) -> Result<Step> {
 /// POST `configs/listener`: nothing ever changes, which is answered when the client's time is nearly over.
 ///
 /// # Errors
-/// [`Error::Input`] when no configuration is named, or the time is no number.
+/// [`Error::Input`](crate::error::Error::Input) when no configuration is named, or the time is no number.
 pub fn listen(call: &Call<'_>) -> Result<Step> {
     call.params.required("Listening-Configs")?;
     let header = |name| call.headers.get(name).and_then(|value| value.to_str().ok());

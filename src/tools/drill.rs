@@ -1,7 +1,7 @@
 //! `nacre drill`: kills and restarts a server under clients that beat, and measures what they and consumers see.
 //!
-//! Clients, consumers and a subscriber are those of [`beater`], [`watcher`] and [`subscriber`]; [`process`] is the
-//! server; all of them note what happens in a [`log`], which [`timeline`] turns into figures.
+//! Clients, consumers and a subscriber are those of `beater`, `watcher` and `subscriber`; `process` is the
+//! server; all of them note what happens in a `log`, which `timeline` turns into figures.
 
 mod beater;
 mod log;

@@ -13,7 +13,7 @@
 //! | [`report`] | text for terminals, JSON files, pages with charts; everything from outside is escaped |
 //! | [`load`] | `nacre load` |
 //! | [`drill`] | `nacre drill` |
-//! | [`bench`] | `nacre bench`, which starts servers of its own |
+//! | [`bench`](mod@bench) | `nacre bench`, which starts servers of its own |
 
 pub mod bench;
 pub mod client;
