@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash};
 use std::mem::{Discriminant, discriminant};
 
+use foldhash::fast::FixedState;
+
 use super::Waiter;
 use super::lines::{self, Cause};
 use super::resolve::{Resolved, Step};
@@ -14,7 +16,6 @@ use crate::model::settings::Switches;
 use crate::model::{InstanceKey, Row, ServiceKey};
 use crate::registry::{Change, Registry, is_cluster_name};
 use crate::store::Store;
-use foldhash::fast::FixedState;
 
 struct Entry {
     steps: std::ops::Range<usize>,

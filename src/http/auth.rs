@@ -135,13 +135,7 @@ impl Auth {
 
     /// Says who asks, if he may do what the route needs; `None` when that takes the check of a password.
     pub fn admit_at_once(&self, call: &Call<'_>, access: Access) -> Option<Result<Caller, Reply>> {
-        let admitted = match self.claim(call, access) {
-            Ok(Claim::Password(..)) => return None,
-            Ok(Claim::Caller(caller)) => Ok(caller),
-            Ok(Claim::User(user)) => permitted(call, access, user),
-            Err(refusal) => Err(refusal),
-        };
-        Some(told(call, admitted))
+        self.examine(call, access).ok().map(|admitted| told(call, admitted))
     }
 
     /// Says who asks, if he may do what the route needs.
@@ -149,19 +143,26 @@ impl Auth {
     /// # Errors
     /// The refusal to answer.
     pub async fn admit(&self, call: &Call<'_>, access: Access) -> Result<Caller, Reply> {
-        if let Some(admitted) = self.admit_at_once(call, access) {
-            return admitted;
-        }
-        told(call, self.prove(call, access).await)
+        let admitted = match self.examine(call, access) {
+            Ok(admitted) => admitted,
+            Err(attempt) => self.prove(call, access, attempt).await,
+        };
+        told(call, admitted)
     }
 
-    async fn prove(&self, call: &Call<'_>, access: Access) -> Result<Caller, Reply> {
-        let (user, attempt) = match self.claim(call, access)? {
-            Claim::Caller(caller) => return Ok(caller),
-            Claim::User(user) => return permitted(call, access, user),
-            Claim::Password(user, attempt) => (user, attempt),
-        };
+    /// What can be said without checking a password; else the password to check.
+    fn examine(&self, call: &Call<'_>, access: Access) -> Result<Result<Caller, Reply>, Attempt> {
+        Ok(match self.claim(call, access) {
+            Ok(Claim::Password(attempt)) => return Err(attempt),
+            Ok(Claim::Caller(caller)) => Ok(caller),
+            Ok(Claim::User(user)) => permitted(call, access, user),
+            Err(refusal) => Err(refusal),
+        })
+    }
+
+    async fn prove(&self, call: &Call<'_>, access: Access, attempt: Attempt) -> Result<Caller, Reply> {
         let (app, now_ms) = (Arc::clone(call.app), call.app.clock.now_ms());
+        let user = attempt.user.clone();
         let checked = self.gate.run(move || app.auth.passwords.check(&attempt, now_ms)).await;
         let verdict = checked.map_err(|error| Reply::error(&error))?;
         permitted(call, access, right(call, user, verdict)?)
@@ -200,7 +201,7 @@ impl Auth {
         let attempt = attempt(call, user, call.params.raw("password").unwrap_or_default());
         match self.passwords.recall(&attempt, call.app.clock.now_ms()) {
             Some(verdict) => right(call, user.to_owned(), verdict).map(Claim::User),
-            None => Ok(Claim::Password(user.to_owned(), attempt)),
+            None => Ok(Claim::Password(attempt)),
         }
     }
 }
@@ -212,7 +213,7 @@ enum Claim {
     /// Proven; what he may do is to be looked up.
     User(String),
     /// To be proven.
-    Password(String, Attempt),
+    Password(Attempt),
 }
 
 fn right(call: &Call<'_>, user: String, verdict: Verdict) -> Result<String, Reply> {

@@ -216,6 +216,23 @@ pub fn get(server: &Server, path: &str) -> Vec<u8> {
 }
 
 #[cfg(test)]
+impl Fleet {
+    /// One whose names don't matter.
+    pub(super) fn nameless(services: u32, instances: u32) -> Self {
+        let text = String::new;
+        Self {
+            services,
+            instances,
+            prefix: text(),
+            namespace: text(),
+            group: text(),
+            metadata: text(),
+            period_ms: 5_000,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

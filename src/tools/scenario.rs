@@ -272,27 +272,14 @@ mod tests {
 
     use super::*;
 
-    fn fleet(services: u32, instances: u32) -> Fleet {
-        let text = String::new;
-        Fleet {
-            services,
-            instances,
-            prefix: text(),
-            namespace: text(),
-            group: text(),
-            metadata: text(),
-            period_ms: 5_000,
-        }
-    }
-
     fn steps(scenario: Scenario, seed: u64, count: usize) -> Vec<Step> {
-        let mut script = Script::new(Work::Scenario(scenario), &fleet(10, 200), 1, 2, seed);
+        let mut script = Script::new(Work::Scenario(scenario), &Fleet::nameless(10, 200), 1, 2, seed);
         (0..count).map(|_| script.next(&[]).expect("no end")).collect()
     }
 
     #[test]
     fn connections_share_the_instances() {
-        let fleet = fleet(3, 10);
+        let fleet = Fleet::nameless(3, 10);
         let mut seen = BTreeSet::new();
         for nth in 0..4 {
             let mut script = Script::new(Work::Prepare, &fleet, nth, 4, 1);
@@ -308,7 +295,7 @@ mod tests {
     #[test]
     fn cleaning_leaves_nothing_that_may_be_there() {
         let expect = [Expect::Present, Expect::Absent, Expect::Untouched, Expect::Unknown, Expect::InDoubt];
-        let mut script = Script::new(Work::Clean, &fleet(1, 5), 0, 1, 1);
+        let mut script = Script::new(Work::Clean, &Fleet::nameless(1, 5), 0, 1, 1);
         let slots: Vec<_> = std::iter::from_fn(|| script.next(&expect)).map(|step| step.slot).collect();
         assert_eq!(slots, [0, 3, 4]);
     }
@@ -368,7 +355,7 @@ mod tests {
 
     #[test]
     fn who_is_forgotten_registers_first() {
-        let mut script = Script::new(Work::Scenario(Scenario::BeatLight), &fleet(1, 5), 0, 1, 1);
+        let mut script = Script::new(Work::Scenario(Scenario::BeatLight), &Fleet::nameless(1, 5), 0, 1, 1);
         assert_eq!(script.next(&[]).map(|step| (step.kind, step.slot)), Some((Kind::BeatLight, 0)));
         script.forgotten(0);
         assert_eq!(script.next(&[]).map(|step| (step.kind, step.slot)), Some((Kind::Register, 0)));

@@ -211,17 +211,7 @@ mod tests {
     use super::*;
 
     fn reader(complete: Option<u32>) -> Reader {
-        let text = String::new;
-        let fleet = |instances| Fleet {
-            services: 1,
-            instances,
-            prefix: text(),
-            namespace: text(),
-            group: text(),
-            metadata: text(),
-            period_ms: 5_000,
-        };
-        Reader { beat: Vec::new(), complete: complete.map(fleet) }
+        Reader { beat: Vec::new(), complete: complete.map(|instances| Fleet::nameless(1, instances)) }
     }
 
     fn judged(reader: &mut Reader, kind: Kind, status: u16, body: &str) -> Judged {
