@@ -6,6 +6,7 @@ pub mod account;
 pub mod clock;
 pub mod command;
 pub mod member;
+pub mod peer;
 pub mod settings;
 pub mod status;
 pub mod subscription;

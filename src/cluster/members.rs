@@ -1,43 +1,226 @@
-//! Who the members are (`spec/operator-api.md` 5). One record of each, this server's own included.
+//! Who the members are and whether they live (`spec/members.md` 3). Every verdict is a method; time comes in.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::model::member::Member;
+use super::ownership::View;
+use crate::model::member::{Extend, Member, State};
+use crate::model::peer::Standing;
+
+/// Failures of one member within this time count as one: many calls may fail at the same moment.
+const FAILURE_MS: u64 = 500;
+
+/// Is told of a new view before anybody can see it: the old one, the new one.
+pub type Hook = Box<dyn Fn(&View, &View) + Send + Sync>;
 
 /// The members, this server among them.
 pub struct Members {
-    own: RwLock<Member>,
+    list: RwLock<List>,
+    view: RwLock<Arc<View>>,
+    hook: RwLock<Option<Hook>>,
+    max_failures: u32,
+}
+
+struct List {
+    own: Member,
+    /// By address.
+    others: BTreeMap<String, Entry>,
+}
+
+struct Entry {
+    member: Member,
+    /// Nothing is known of those that were listed at the start: they count as healthy until something is.
+    judged: bool,
+    failed_ms: u64,
+    ips: Vec<IpAddr>,
+}
+
+impl Entry {
+    fn new(mut member: Member, judged: bool) -> Self {
+        member.state = State::Down;
+        let ips = member.ip.trim_matches(['[', ']']).parse().into_iter().collect();
+        Self { member, judged, failed_ms: 0, ips }
+    }
+
+    fn is_healthy(&self) -> bool {
+        !self.judged || matches!(self.member.state, State::Up | State::Suspicious)
+    }
 }
 
 impl Members {
     /// This server alone.
     pub fn alone(own: Member) -> Self {
-        Self { own: RwLock::new(own) }
+        Self::new(own, [], 0)
+    }
+
+    /// This server and `others`, of which nothing is known yet. A member is down after more than `max_failures` failed
+    /// calls in a row.
+    pub fn new(own: Member, others: impl IntoIterator<Item = Member>, max_failures: u32) -> Self {
+        let address = own.address();
+        let others = others.into_iter().map(|other| (other.address(), Entry::new(other, false)));
+        let list = List { own, others: others.filter(|(other, _)| *other != address).collect() };
+        let view = RwLock::new(Arc::new(list.view()));
+        Self { list: RwLock::new(list), view, hook: RwLock::new(None), max_failures }
+    }
+
+    /// Tells `hook` of every new view from now on.
+    pub fn on_change(&self, hook: Hook) {
+        *self.hook.write() = Some(hook);
     }
 
     /// This server.
     pub fn own(&self) -> Member {
-        self.own.read().clone()
+        self.list.read().own.clone()
     }
 
     /// Everyone, in order of addresses.
     pub fn all(&self) -> Vec<Member> {
-        vec![self.own()]
+        let list = self.list.read();
+        let mut all: Vec<Member> = list.others.values().map(|entry| entry.member.clone()).collect();
+        all.push(list.own.clone());
+        all.sort_by_cached_key(Member::address);
+        all
+    }
+
+    /// Everyone but this server, in order of addresses.
+    pub fn others(&self) -> Vec<Member> {
+        self.list.read().others.values().map(|entry| entry.member.clone()).collect()
+    }
+
+    /// The member at this address.
+    pub fn find(&self, address: &str) -> Option<Member> {
+        let list = self.list.read();
+        if list.own.address() == address {
+            return Some(list.own.clone());
+        }
+        list.others.get(address).map(|entry| entry.member.clone())
     }
 
     /// Whether a member has this address.
     pub fn knows(&self, address: &str) -> bool {
-        self.all().iter().any(|member| member.address() == address)
+        self.find(address).is_some()
     }
 
-    /// A report came about the member at `address` at `now_ms` (epoch): answers whether there is one. What is said
-    /// about this server itself changes nothing but the time: it knows itself best.
-    pub fn note_report(&self, address: &str, now_ms: u64) -> bool {
-        if !self.knows(address) {
-            return false;
+    /// Whether there is nobody else.
+    pub fn is_alone(&self) -> bool {
+        self.view.read().is_alone()
+    }
+
+    /// Who owns what, as of now.
+    pub fn view(&self) -> Arc<View> {
+        self.view.read().clone()
+    }
+
+    /// Whether a connection from `ip` may come from a member.
+    pub fn is_from_member(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let list = self.list.read();
+        let own = list.own.ip.trim_matches(['[', ']']).parse::<IpAddr>();
+        own.is_ok_and(|own| own.to_canonical() == ip)
+            || list.others.values().any(|entry| entry.ips.iter().any(|known| known.to_canonical() == ip))
+    }
+
+    /// The host of the member at `address`, which is a name, has these addresses now.
+    pub fn set_ips(&self, address: &str, ips: Vec<IpAddr>) {
+        if let Some(entry) = self.list.write().others.get_mut(address) {
+            entry.ips = ips;
         }
-        self.own.write().refreshed_ms = Some(now_ms);
-        true
+    }
+
+    /// What this server says of itself.
+    pub fn set_standing(&self, standing: Standing) {
+        self.list.write().own.extend.standing = Some(standing);
+    }
+
+    /// The member at `address` reported itself at `now_ms` (epoch): it is up. Answers whether there is such a member. What
+    /// is said about this server itself changes nothing but the time: it knows itself best.
+    pub fn note_report(&self, address: &str, extend: Extend, now_ms: u64) -> bool {
+        self.change(|list| {
+            if list.own.address() == address {
+                list.own.extend.refreshed_ms = Some(now_ms);
+                return true;
+            }
+            let Some(entry) = list.others.get_mut(address) else { return false };
+            entry.member.extend = Extend { refreshed_ms: Some(now_ms), ..extend };
+            entry.rise();
+            true
+        })
+    }
+
+    /// A report to the member at `address` succeeded.
+    pub fn note_success(&self, address: &str) {
+        self.change(|list| list.others.get_mut(address).map(Entry::rise));
+    }
+
+    /// A call to the member at `address` failed at `now_ms` (awake); `refused`: nobody listens there. Other failures
+    /// that come together count as one.
+    pub fn note_failure(&self, address: &str, refused: bool, now_ms: u64) {
+        let max_failures = self.max_failures;
+        self.change(|list| {
+            let Some(entry) = list.others.get_mut(address) else { return };
+            let again = entry.member.failures > 0 && now_ms < entry.failed_ms.saturating_add(FAILURE_MS);
+            if !again {
+                entry.failed_ms = now_ms;
+                entry.member.failures = entry.member.failures.saturating_add(1);
+            }
+            entry.judged = true;
+            let down = refused || entry.member.failures > max_failures || entry.member.state == State::Down;
+            entry.member.state = if down { State::Down } else { State::Suspicious };
+        });
+    }
+
+    /// These are the members from now on (this server too, listed or not). Known ones stay as they are, new ones are
+    /// down until they are heard of.
+    pub fn replace(&self, members: impl IntoIterator<Item = Member>) {
+        self.change(|list| {
+            let own = list.own.address();
+            let mut before = std::mem::take(&mut list.others);
+            for member in members {
+                let address = member.address();
+                if address != own {
+                    let entry = before.remove(&address).unwrap_or_else(|| Entry::new(member, true));
+                    list.others.insert(address, entry);
+                }
+            }
+        });
+    }
+
+    /// The members at `addresses` are none any more. This server never leaves its own list.
+    pub fn remove(&self, addresses: &[String]) {
+        self.change(|list| addresses.iter().for_each(|address| drop(list.others.remove(address))));
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut List) -> R) -> R {
+        let mut list = self.list.write();
+        let result = change(&mut list);
+        let new = list.view();
+        let old = self.view();
+        if *old != new {
+            if let Some(hook) = self.hook.read().as_ref() {
+                hook(&old, &new);
+            }
+            *self.view.write() = Arc::new(new);
+        }
+        result
+    }
+}
+
+impl Entry {
+    fn rise(&mut self) {
+        self.judged = true;
+        self.member.state = State::Up;
+        self.member.failures = 0;
+    }
+}
+
+impl List {
+    fn view(&self) -> View {
+        let healthy =
+            self.others.iter().filter(|(_, entry)| entry.is_healthy()).map(|(address, _)| Arc::from(&**address));
+        View::new(self.own.address().into(), healthy, self.others.is_empty())
     }
 }
 
@@ -45,12 +228,91 @@ impl Members {
 mod tests {
     use super::*;
 
+    fn three(max_failures: u32) -> Members {
+        let others = [2, 3].map(|n| Member::new(&format!("10.0.0.{n}"), 8848));
+        Members::new(Member::new("10.0.0.1", 8848), others, max_failures)
+    }
+
+    fn healthy(members: &Members) -> Vec<String> {
+        members.view().healthy().iter().map(|address| address.trim_end_matches(":8848").to_owned()).collect()
+    }
+
     #[test]
     fn only_reports_about_members_count() {
         let members = Members::alone(Member::new("10.0.0.1", 8848));
-        assert!(!members.note_report("10.0.0.2:8848", 5));
-        assert_eq!(members.own().refreshed_ms, None);
-        assert!(members.note_report("10.0.0.1:8848", 5));
-        assert_eq!((members.own().refreshed_ms, members.all().len()), (Some(5), 1));
+        assert!(!members.note_report("10.0.0.2:8848", Extend::default(), 5));
+        assert_eq!(members.own().extend.refreshed_ms, None);
+        assert!(members.note_report("10.0.0.1:8848", Extend::default(), 5));
+        assert_eq!((members.own().extend.refreshed_ms, members.all().len()), (Some(5), 1));
+        assert!(members.is_alone());
+    }
+
+    #[test]
+    fn who_is_not_judged_yet_counts_as_healthy() {
+        let members = three(3);
+        assert_eq!(members.others().iter().map(|m| m.state).collect::<Vec<_>>(), [State::Down; 2]);
+        assert_eq!(healthy(&members), ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+        members.note_failure("10.0.0.2:8848", true, 1);
+        assert_eq!(healthy(&members), ["10.0.0.1", "10.0.0.3"]);
+    }
+
+    #[test]
+    fn four_failures_in_a_row_are_one_too_many() {
+        let members = three(3);
+        for (failures, now_ms) in [(1, 1_000), (1, 1_400), (2, 2_000), (3, 3_000)] {
+            members.note_failure("10.0.0.2:8848", false, now_ms);
+            let member = members.find("10.0.0.2:8848").unwrap();
+            // It is shown as down from the start and was never up.
+            assert_eq!((member.failures, member.state), (failures, State::Down));
+        }
+        members.note_success("10.0.0.2:8848");
+        for now_ms in [10_000, 11_000, 12_000] {
+            members.note_failure("10.0.0.2:8848", false, now_ms);
+            assert_eq!(members.find("10.0.0.2:8848").unwrap().state, State::Suspicious);
+            assert_eq!(healthy(&members).len(), 3);
+        }
+        members.note_failure("10.0.0.2:8848", false, 13_000);
+        assert_eq!(members.find("10.0.0.2:8848").unwrap().state, State::Down);
+        assert_eq!(healthy(&members), ["10.0.0.1", "10.0.0.3"]);
+        members.note_report("10.0.0.2:8848", Extend::default(), 7);
+        assert_eq!((members.find("10.0.0.2:8848").unwrap().failures, healthy(&members).len()), (0, 3));
+    }
+
+    #[test]
+    fn a_new_list_keeps_who_is_known() {
+        let members = three(3);
+        members.note_success("10.0.0.2:8848");
+        members.replace(["10.0.0.2", "10.0.0.4"].map(|ip| Member::new(ip, 8848)));
+        assert_eq!(healthy(&members), ["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(members.find("10.0.0.4:8848").unwrap().state, State::Down);
+        members.remove(&["10.0.0.2:8848".into(), "10.0.0.1:8848".into()]);
+        assert_eq!(members.all().len(), 2);
+        assert!(!members.is_alone());
+    }
+
+    #[test]
+    fn the_hook_sees_the_view_before_anybody_else() {
+        let members = Arc::new(three(0));
+        let (seen, inner) = (Arc::new(parking_lot::Mutex::new(Vec::new())), Arc::downgrade(&members));
+        let notes = seen.clone();
+        members.on_change(Box::new(move |old, new| {
+            let visible = inner.upgrade().unwrap().view().healthy().len();
+            notes.lock().push((old.healthy().len(), new.healthy().len(), visible));
+        }));
+        members.note_failure("10.0.0.3:8848", false, 1);
+        members.note_failure("10.0.0.3:8848", false, 2);
+        assert_eq!(*seen.lock(), [(3, 2, 3)]);
+    }
+
+    #[test]
+    fn connections_from_members() {
+        let members = three(0);
+        let from = |ip: &str| members.is_from_member(ip.parse().unwrap());
+        assert!(from("10.0.0.1") && from("10.0.0.3") && from("::ffff:10.0.0.3"));
+        assert!(!from("10.0.0.4") && !from("127.0.0.1"));
+        members.replace([Member::new("node.example", 1)]);
+        assert!(!from("10.0.0.3"));
+        members.set_ips("node.example:1", vec!["10.0.0.3".parse().unwrap()]);
+        assert!(from("10.0.0.3"));
     }
 }

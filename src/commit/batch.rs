@@ -58,6 +58,8 @@ pub(super) struct Batch {
     /// Kinds of commands for the whole node: each reads all that its kind writes.
     node_wide: HashSet<Discriminant<Command>>,
     overridden: Option<Box<Switches>>,
+    /// Nothing else may be in this batch.
+    alone: bool,
 }
 
 type Hashes = HashSet<u64, FixedState>;
@@ -74,6 +76,8 @@ enum Reach<'a> {
     Node(Discriminant<Command>),
     /// It reads nothing, and nobody reads what it writes.
     Nothing,
+    /// It may read and write anything that is registered: it is a batch of its own.
+    Everything,
 }
 
 fn reach(command: &Command) -> Reach<'_> {
@@ -95,6 +99,7 @@ fn reach(command: &Command) -> Reach<'_> {
         Command::UpdateCluster(key, _) => (&key.service, None),
         Command::Switch(_) | Command::Label(_) | Command::Account(_) => return Reach::Node(discriminant(command)),
         Command::Subscriptions(_) => return Reach::Nothing,
+        Command::Merge(_) | Command::PeerHealth(..) => return Reach::Everything,
     };
     Reach::Service(service, key)
 }
@@ -105,7 +110,11 @@ impl Batch {
         if self.entries.is_empty() {
             return false;
         }
+        if self.alone {
+            return true;
+        }
         match reach(command) {
+            Reach::Everything => true,
             Reach::Service(service, Some(key)) => {
                 self.whole.contains(&hash(service)) || self.touched.contains(&hash(key))
             }
@@ -128,6 +137,7 @@ impl Batch {
                 self.node_wide.insert(kind);
             }
             Reach::Nothing => {}
+            Reach::Everything => self.alone = true,
         }
         let start = self.rows.len();
         let outcome = match resolved {

@@ -87,6 +87,7 @@ pub(super) fn resolve(registry: &Registry, command: &Command) -> Result<Resolved
             let row = |(key, one): &(_, Option<_>)| Row::Subscription(Clone::clone(key), one.clone());
             Resolved::rows(changes.iter().map(row).collect(), false)
         }
+        Command::Merge(_) | Command::PeerHealth(..) => Ok(Resolved::nothing()),
     }
 }
 

@@ -31,7 +31,7 @@ const FATES: [(Fate, &str); 4] = [
 ];
 
 /// Names of kinds of commands, in the order of [`kind`].
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 21] = [
     "register",
     "deregister",
     "replace",
@@ -51,6 +51,8 @@ const KINDS: [&str; 19] = [
     "label",
     "account",
     "subscriptions",
+    "merge",
+    "peer_health",
 ];
 
 /// The number of a kind of commands.
@@ -75,6 +77,8 @@ pub(super) fn kind(command: &Command) -> usize {
         Command::Label(..) => 16,
         Command::Account(..) => 17,
         Command::Subscriptions(..) => 18,
+        Command::Merge(_) => 19,
+        Command::PeerHealth(..) => 20,
     }
 }
 

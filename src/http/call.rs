@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +15,7 @@ use super::live::Live;
 use super::params::Params;
 use super::reply::Reply;
 use super::traffic::Traffic;
+use crate::cluster::Cluster;
 use crate::cluster::members::Members;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
@@ -40,7 +42,9 @@ pub struct App {
     /// Prefix of all paths, such as `/nacos`; may be empty.
     pub context: String,
     /// Who belongs to the cluster, this server included.
-    pub members: Members,
+    pub members: Arc<Members>,
+    /// What goes on between the members; `None` for a server that stands alone.
+    pub cluster: Option<Arc<Cluster>>,
     /// The HTTP port, for answers that show it.
     pub port: u16,
     /// `nacos.functionMode`, for answers that show it.
@@ -116,6 +120,8 @@ pub enum Step {
     Blocking(Work),
     /// This is the answer, but only after this time, or when the server stops.
     Later(Duration, Reply),
+    /// Wait for this; then what it says.
+    Wait(Pin<Box<dyn Future<Output = Result<Step>> + Send>>),
 }
 
 /// Work that would keep a thread of the runtime busy.

@@ -380,6 +380,7 @@ impl Router {
                 Ok(Step::Answer(reply)) => return reply,
                 Ok(Step::Write(command, then)) => break (command, then),
                 Ok(Step::Later(wait, reply)) => return self.holds.hold(wait, conn, reply).await,
+                Ok(Step::Wait(wait)) => step = wait.await,
                 Ok(Step::Blocking(work)) => step = self.app.auth.gate().run(work).await.flatten(),
                 Err(error) => return Reply::error(&error),
             }

@@ -1,4 +1,5 @@
-//! The time that beats are judged by: milliseconds during which this process was awake.
+//! The time that beats are judged by: milliseconds during which this process was awake. And how it goes with the time
+//! that people and other servers know.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,5 +24,26 @@ impl AwakeClock {
     /// Moves on by `step_ms`.
     pub fn advance(&self, step_ms: u64) {
         self.0.fetch_add(step_ms, Ordering::Relaxed);
+    }
+}
+
+/// The same moment by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Awake time, see [`AwakeClock`].
+    pub awake_ms: u64,
+    /// Epoch ms.
+    pub wall_ms: u64,
+}
+
+impl Now {
+    /// Epoch ms of an awake time.
+    pub fn wall_of(&self, awake_ms: u64) -> u64 {
+        self.wall_ms.saturating_sub(self.awake_ms.saturating_sub(awake_ms))
+    }
+
+    /// The awake time `ago_ms` before this; at least 1, because 0 stands for never.
+    pub fn awake_before(&self, ago_ms: u64) -> u64 {
+        self.awake_ms.saturating_sub(ago_ms).max(1)
     }
 }

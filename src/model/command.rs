@@ -9,6 +9,7 @@ pub use switch::{PushLanguage, Switch, SwitchChange};
 use std::sync::Arc;
 
 use super::account::AccountChange;
+use super::peer::Merge;
 use super::subscription::{Subscription, SubscriptionKey};
 use super::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, ServiceKey, ServiceSettings};
 
@@ -70,6 +71,10 @@ pub enum Command {
     /// Subscriptions that are to be known after a restart, and (`None`) those that are not. Only `push` sends it, and
     /// never the same twice.
     Subscriptions(Vec<(SubscriptionKey, Option<Arc<Subscription>>)>),
+    /// Lists of peers: their difference to what is there. Answers [`Outcome::Merged`].
+    Merge(Vec<Merge>),
+    /// The owner of a service told how healthy its instances are (host, port, health); others are not touched.
+    PeerHealth(ServiceKey, Vec<(Box<str>, i32, bool)>),
 }
 
 impl Command {
@@ -152,4 +157,7 @@ pub enum Outcome {
     Exists,
     /// The instances that a metadata change was for.
     Updated(Vec<InstanceKey>),
+    /// Lists of peers were taken in. These instances are there although the sender, which told of the whole service,
+    /// does not have them, or has an older state of them: it should be told.
+    Merged(Vec<InstanceKey>),
 }

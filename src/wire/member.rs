@@ -13,7 +13,7 @@ pub fn write(member: &Member, version: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"port\":");
     json::unsigned(u64::from(member.port), out);
     out.extend_from_slice(b",\"state\":\"UP\",\"extendInfo\":{");
-    if let Some(refreshed_ms) = member.refreshed_ms {
+    if let Some(refreshed_ms) = member.extend.refreshed_ms {
         out.extend_from_slice(b"\"lastRefreshTime\":");
         json::unsigned(refreshed_ms, out);
         out.push(b',');
@@ -83,7 +83,8 @@ mod tests {
             "{\"ip\":\"10.0.0.1\",\"port\":8848,\"state\":\"UP\",\"extendInfo\":{\"raftPort\":\"7848\",\
              \"version\":\"1.4.8\"},\"address\":\"10.0.0.1:8848\",\"failAccessCnt\":0}"
         );
-        let member = Member { refreshed_ms: Some(5), ..member };
+        let member =
+            Member { extend: crate::model::member::Extend { refreshed_ms: Some(5), ..Default::default() }, ..member };
         assert!(text(&member).contains("{\"lastRefreshTime\":5,\"raftPort\":\"7848\","));
     }
 

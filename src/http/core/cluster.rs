@@ -73,7 +73,7 @@ pub fn report(call: &Call<'_>) -> Result<Step> {
     let Some(address) = member::reported_address(json_body(call)?)? else {
         return Step::json(wrapped::illegal("Node information is illegal"));
     };
-    let known = call.app.members.note_report(&address, call.app.wall_now_ms());
+    let known = call.app.members.note_report(&address, Default::default(), call.app.wall_now_ms());
     Step::json(wrapped::success_text(if known { "true" } else { "false" }))
 }
 
