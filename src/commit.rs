@@ -10,6 +10,7 @@
 //! out and who is subscribed); with back-off the whole registry is then written to a fresh store.
 
 mod batch;
+pub mod direct;
 mod lines;
 mod resolve;
 mod status;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
-use crate::model::clock::AwakeClock;
+use crate::model::clock::{AwakeClock, Now};
 use crate::model::command::{Command, Outcome};
 use crate::registry::{Change, Registry};
 use crate::store::{OnFailure, Store};
@@ -47,8 +48,17 @@ pub struct Options {
     pub on_failure: OnFailure,
 }
 
+/// Where a change comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Clients of this server, operators, or health.
+    Here,
+    /// A peer told of it: it knows already.
+    Peer,
+}
+
 /// Is told of every change, in order, after it took effect. Must not block.
-pub type Listener = Box<dyn Fn(&[Change]) + Send>;
+pub type Listener = Box<dyn Fn(Origin, &[Change]) + Send>;
 
 struct Request {
     command: Command,
@@ -219,7 +229,7 @@ impl Committer {
                 self.held = Some(Message::Request(request));
                 break;
             }
-            let resolved = resolve::resolve(&self.registry, &request.command);
+            let resolved = resolve::resolve(&self.registry, &request.command, self.now());
             self.status.count_taken();
             batch.push(request.command, request.waiter, resolved);
             if batch.row_count() < self.options.batch_rows {
@@ -246,7 +256,8 @@ impl Committer {
             Err(error) if self.options.on_failure == OnFailure::Refuse => Some(error),
             _ => None,
         };
-        let (changes, answers) = batch.apply(&self.registry, self.clock.now_ms(), refused, &self.status);
+        let origin = batch.origin();
+        let (changes, answers) = batch.apply(&self.registry, self.now(), refused, &self.status);
         let now = Instant::now();
         for (waiter, outcome) in answers {
             self.status.count_wait(now.duration_since(waiter.since));
@@ -254,8 +265,12 @@ impl Committer {
             let _ = waiter.reply.send(outcome);
         }
         if !changes.is_empty() {
-            self.listeners.iter().for_each(|listener| listener(&changes));
+            self.listeners.iter().for_each(|listener| listener(origin, &changes));
         }
+    }
+
+    fn now(&self) -> Now {
+        Now { awake_ms: self.clock.now_ms(), wall_ms: wall_now_ms() }
     }
 
     fn refusal(&self) -> Error {

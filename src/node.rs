@@ -72,7 +72,7 @@ pub fn run(config: Config, flags: Flags) -> Result<()> {
         store,
         clock.clone(),
         commit_options(&config),
-        vec![Box::new(move |changes| noted.note(changes)), Box::new(move |changes| told.note(changes))],
+        vec![Box::new(move |_, changes| noted.note(changes)), Box::new(move |_, changes| told.note(changes))],
     )?;
     let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, health_options(&config))?;
     let sender = Sender::start(push.clone(), registry.clone(), commit.clone(), config.bind)?;
@@ -238,6 +238,7 @@ fn health_options(config: &Config) -> health::Options {
     health::Options {
         expire_instance: naming.expire_instance,
         clean_empty: naming.empty_service_clean.then_some((naming.clean_initial_delay_ms, naming.clean_period_ms)),
+        is_owner: Arc::new(|_| true),
     }
 }
 

@@ -8,6 +8,8 @@ pub mod beat;
 pub mod catalog;
 pub mod checker;
 pub mod checksum;
+pub mod datum;
+pub mod distro;
 pub mod filter;
 pub mod instance;
 pub mod json;

@@ -32,7 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("commit", &["store", "registry", "telemetry"]),
     ("health", &["registry", "commit", "wire", "telemetry"]),
     ("push", &["registry", "commit", "wire"]),
-    ("cluster", &["registry", "commit", "wire"]),
+    ("cluster", &["registry", "commit", "wire", "push::list"]),
     ("consensus", &["commit", "registry", "store::table", "cluster::peer"]),
     ("http", &["wire", "config", "telemetry", "registry", "commit", "health", "push", "cluster", "consensus"]),
     ("tools", &["config::flags"]),

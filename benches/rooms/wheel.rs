@@ -55,7 +55,7 @@ impl World {
             for nth in count * tick / ticks..count * (tick + 1) / ticks {
                 beat(&self.slots[nth * STRIDE % count], self.now_ms);
             }
-            assert!(self.expiry.tick(self.now_ms, true).is_empty(), "somebody was taken for silent");
+            assert!(self.expiry.tick(self.now_ms, true, &|_| true).is_empty(), "somebody was taken for silent");
         }
         assert_eq!(self.expiry.planned(), count);
     }

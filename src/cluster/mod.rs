@@ -1,5 +1,6 @@
 //! The servers that belong together: who they are, who owns what, what they tell each other.
 
+pub mod core;
 pub mod members;
 pub mod message;
 pub mod ownership;

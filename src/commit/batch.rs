@@ -6,11 +6,12 @@ use std::mem::{Discriminant, discriminant};
 
 use foldhash::fast::FixedState;
 
-use super::Waiter;
+use super::{Origin, Waiter};
 use super::lines::{self, Cause};
 use super::resolve::{Resolved, Step};
 use super::status::{self, Fate, Status};
 use crate::error::{Error, Result};
+use crate::model::clock::Now;
 use crate::model::command::{Command, Outcome};
 use crate::model::settings::Switches;
 use crate::model::{InstanceKey, Row, ServiceKey};
@@ -43,8 +44,10 @@ impl Entry {
 #[derive(Default)]
 pub(super) struct Batch {
     rows: Vec<Row>,
-    /// For every row: does it renew the time of the last beat.
-    renew: Vec<bool>,
+    /// Of every row.
+    how: Vec<How>,
+    traces: Vec<(InstanceKey, u64, u64)>,
+    removals: Vec<(InstanceKey, u64)>,
     ensured: Vec<ServiceKey>,
     /// Instances that stay as they are, and whether the time of their last beat is renewed.
     told: Vec<(InstanceKey, bool)>,
@@ -60,6 +63,15 @@ pub(super) struct Batch {
     overridden: Option<Box<Switches>>,
     /// Nothing else may be in this batch.
     alone: bool,
+}
+
+/// What a row means for the times that are kept in memory.
+#[derive(Debug, Clone, Copy)]
+enum How {
+    /// It was changed here, now. `renew`: and the last beat is now.
+    Here { renew: bool },
+    /// A peer told: changed at `changed_ms` (epoch; 0: unknown), its client last heard of at `heard_ms` (awake; 0: never).
+    Told { changed_ms: u64, heard_ms: u64 },
 }
 
 type Hashes = HashSet<u64, FixedState>;
@@ -146,8 +158,14 @@ impl Batch {
                     match step {
                         Step::Row { row, renew } => {
                             self.rows.push(row);
-                            self.renew.push(renew);
+                            self.how.push(How::Here { renew });
                         }
+                        Step::Told { row, changed_ms, heard_ms } => {
+                            self.rows.push(row);
+                            self.how.push(How::Told { changed_ms, heard_ms });
+                        }
+                        Step::Trace { key, changed_ms, heard_ms } => self.traces.push((key, changed_ms, heard_ms)),
+                        Step::WasRemoved(key, removed_ms) => self.removals.push((key, removed_ms)),
                         Step::Ensure(service) => self.ensured.push(service),
                         Step::Tell { key, renew } => self.told.push((key, renew)),
                         Step::TellOf(service) => self.told_of.push(service),
@@ -164,9 +182,18 @@ impl Batch {
         self.entries.push(Entry { steps, kind, observed, cause, account, outcome, waiter });
     }
 
+    /// Whose changes these are: what peers told is a batch of its own.
+    pub(super) fn origin(&self) -> Origin {
+        if self.alone { Origin::Peer } else { Origin::Here }
+    }
+
     /// Number of commands.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
     }
 
     pub(super) fn row_count(&self) -> usize {
@@ -185,13 +212,13 @@ impl Batch {
     pub(super) fn apply(
         self,
         registry: &Registry,
-        now_ms: u64,
+        now: Now,
         refused: Option<Error>,
         status: &Status,
     ) -> (Vec<Change>, Vec<(Waiter, Result<Outcome>)>) {
         let mut changes = Vec::with_capacity(self.rows.len());
         let mut answers = Vec::with_capacity(self.entries.len());
-        let mut rows = self.rows.into_iter().zip(self.renew);
+        let mut rows = self.rows.into_iter().zip(self.how);
         for service in &self.ensured {
             let known = registry.service_count();
             registry.ensure_service(service);
@@ -205,9 +232,9 @@ impl Batch {
         for entry in self.entries {
             let count = entry.steps.len();
             let void = refused.as_ref().filter(|_| count > 0 && !entry.observed);
-            for (row, renew) in rows.by_ref().take(count) {
+            for (row, how) in rows.by_ref().take(count) {
                 if void.is_none() {
-                    changes.extend(apply(registry, row, now_ms, renew, entry.cause));
+                    changes.extend(apply(registry, row, now, how, entry.cause));
                 }
             }
             if let Some(text) = entry.account.as_deref().filter(|_| void.is_none()) {
@@ -219,11 +246,19 @@ impl Batch {
                 answers.push((waiter, outcome));
             }
         }
+        for (key, changed_ms, heard_ms) in self.traces {
+            let Some(slot) = registry.find(&key) else { continue };
+            slot.stamp(changed_ms);
+            slot.hear(heard_ms);
+        }
+        for (key, removed_ms) in self.removals {
+            registry.removals().note(&key, removed_ms, now.wall_ms);
+        }
         for (key, renew) in self.told {
             let Some(service) = registry.find_service(&key.service) else { continue };
             let Some(slot) = service.find(&key.cluster, &key.ip, key.port, key.ephemeral) else { continue };
             if renew {
-                slot.touch(now_ms);
+                slot.touch(now.awake_ms);
             }
             changes.push(Change::Put { service, slot, new: false });
         }
@@ -234,9 +269,14 @@ impl Batch {
 }
 
 /// Carries a row out and logs what came of it.
-fn apply(registry: &Registry, row: Row, now_ms: u64, renew: bool, cause: Cause) -> Option<Change> {
+fn apply(registry: &Registry, row: Row, now: Now, how: How, cause: Cause) -> Option<Change> {
     let known = registry.service_count();
-    let change = registry.apply(row, now_ms, renew)?;
+    let (beat_ms, renew) = match how {
+        How::Here { renew } => (now.awake_ms, renew),
+        How::Told { heard_ms, .. } => (heard_ms, false),
+    };
+    let change = registry.apply(row, beat_ms, renew)?;
+    trace(registry, &change, now, how);
     if let Change::Put { service, .. } | Change::Settings { service } = &change
         && registry.service_count() > known
     {
@@ -244,4 +284,30 @@ fn apply(registry: &Registry, row: Row, now_ms: u64, renew: bool, cause: Cause) 
     }
     lines::tell(&change, cause);
     Some(change)
+}
+
+/// Notes by what copies of an ephemeral instance are compared.
+fn trace(registry: &Registry, change: &Change, now: Now, how: How) {
+    match change {
+        Change::Put { service, slot, new } if slot.is_ephemeral() => {
+            match how {
+                How::Here { .. } => slot.stamp(now.wall_ms.max(slot.changed_ms() + 1)),
+                How::Told { changed_ms, heard_ms } => {
+                    slot.stamp(changed_ms);
+                    slot.hear(heard_ms);
+                }
+            }
+            if *new {
+                registry.removals().forget(&slot.key(service.key()));
+            }
+        }
+        Change::Removed { service, slot } if slot.is_ephemeral() => {
+            let removed_ms = match how {
+                How::Here { .. } => now.wall_ms.max(slot.changed_ms() + 1),
+                How::Told { changed_ms, .. } => changed_ms,
+            };
+            registry.removals().note(&slot.key(service.key()), removed_ms, now.wall_ms);
+        }
+        _ => {}
+    }
 }

@@ -2,11 +2,13 @@
 
 mod account;
 mod label;
+mod merge;
 mod switch;
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::model::clock::Now;
 use crate::model::command::{Address, Command, MetadataChange, Outcome, Patch, Scope};
 use crate::model::settings::Switches;
 use crate::model::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, Row, ServiceKey, ServiceSettings};
@@ -26,6 +28,12 @@ pub(super) enum Step {
     TellOf(ServiceKey),
     /// Only in memory: these switches are in force.
     Override(Box<Switches>),
+    /// Store it and apply it: a peer told. `heard_ms`: awake time at which its client was last heard of, 0: never.
+    Told { row: Row, changed_ms: u64, heard_ms: u64 },
+    /// Only in memory: the same, of an instance that stays as it is.
+    Trace { key: InstanceKey, changed_ms: u64, heard_ms: u64 },
+    /// Only in memory: it is known that this was taken out then (epoch ms).
+    WasRemoved(InstanceKey, u64),
 }
 
 /// What a command comes to.
@@ -63,7 +71,7 @@ fn check_sizes(rows: &[Row]) -> Result<()> {
 }
 
 /// Turns `command` into steps. An error means that nothing is to be done.
-pub(super) fn resolve(registry: &Registry, command: &Command) -> Result<Resolved> {
+pub(super) fn resolve(registry: &Registry, command: &Command, now: Now) -> Result<Resolved> {
     match command {
         Command::Register(key, instance) => register(registry, key, instance.clone()),
         Command::Deregister(key) => deregister(registry, key),
@@ -87,7 +95,8 @@ pub(super) fn resolve(registry: &Registry, command: &Command) -> Result<Resolved
             let row = |(key, one): &(_, Option<_>)| Row::Subscription(Clone::clone(key), one.clone());
             Resolved::rows(changes.iter().map(row).collect(), false)
         }
-        Command::Merge(_) | Command::PeerHealth(..) => Ok(Resolved::nothing()),
+        Command::Merge(merges) => Ok(merge::merge(registry, merges, now)),
+        Command::PeerHealth(service, told) => Ok(merge::health(registry, service, told)),
     }
 }
 

@@ -46,7 +46,7 @@ impl World {
         let changes = Arc::new(AtomicUsize::new(0));
         let seen = changes.clone();
         let options = Options { queue_len: 1_000, batch_rows: 100, on_failure: OnFailure::Refuse };
-        let listener: Listener = Box::new(move |changes| {
+        let listener: Listener = Box::new(move |_, changes: &[Change]| {
             seen.fetch_add(changes.len(), Ordering::Relaxed);
         });
         let (commit, thread) = start(registry.clone(), store, clock.clone(), options, vec![listener]).unwrap();
@@ -365,7 +365,7 @@ fn the_committer_turns_until_it_is_stuck() {
     let (store, _) = Store::open(store_options, 0, &mut |_| {}, &|_| {}).unwrap();
     let (stuck, free) = (Arc::new(parking_lot::Mutex::new(())), Arc::new(AtomicUsize::new(0)));
     let (waits_for, seen) = (stuck.clone(), free.clone());
-    let listener: Listener = Box::new(move |_| {
+    let listener: Listener = Box::new(move |_, _| {
         seen.fetch_add(1, Ordering::SeqCst);
         drop(waits_for.lock());
     });

@@ -34,10 +34,10 @@ enum Verdict {
     Remove,
 }
 
-fn judge(slot: &Slot, now_ms: u64, remove: bool) -> Verdict {
+fn judge(service: &Service, slot: &Slot, now_ms: u64, remove: bool) -> Verdict {
     let (healthy, marked, timeout_ms, delete_ms) =
         slot.with(|i| (i.healthy, i.marked, i.beat_timeout_ms(), i.delete_timeout_ms()));
-    let limit = |ms: u64| slot.last_beat_ms().saturating_add(ms).saturating_add(GRACE_MS);
+    let limit = |ms: u64| service.silent_from_ms(slot).saturating_add(ms).saturating_add(GRACE_MS);
     if marked {
         return Verdict::Wait(now_ms + AGAIN_MS);
     }
@@ -70,7 +70,7 @@ impl Expiry {
 
     /// Watches an instance that came or was changed (its limits may be shorter now).
     pub fn watch(&mut self, service: Arc<Service>, slot: Arc<Slot>, now_ms: u64) {
-        let deadline = match judge(&slot, now_ms, self.remove) {
+        let deadline = match judge(&service, &slot, now_ms, self.remove) {
             Verdict::Wait(at) => at,
             Verdict::Fade | Verdict::Remove => now_ms,
         };
@@ -86,8 +86,9 @@ impl Expiry {
     }
 
     /// What the silence until `now_ms` leads to. Unless `enabled` (the switch `healthCheckEnabled`) it leads to nothing
-    /// for now: whoever is silent is looked at again and again.
-    pub fn tick(&mut self, now_ms: u64, enabled: bool) -> Vec<Command> {
+    /// for now: whoever is silent is looked at again and again. Nor does it for services that this server does not own
+    /// (`is_owner` of the grouped name): their clients may beat elsewhere.
+    pub fn tick(&mut self, now_ms: u64, enabled: bool, is_owner: &dyn Fn(&str) -> bool) -> Vec<Command> {
         let mut commands = Vec::new();
         for (deadline, (service, slot)) in self.wheel.tick(now_ms) {
             // A look planned anew since then has taken the place of this one.
@@ -99,8 +100,12 @@ impl Expiry {
                 continue;
             }
             let (key, last_beat_ms) = (|| slot.key(service.key()), slot.last_beat_ms());
-            let next = match judge(&slot, now_ms, self.remove) {
+            let next = match judge(&service, &slot, now_ms, self.remove) {
                 Verdict::Wait(at) => at,
+                // Whoever becomes the owner gives it a full timeout from then on, so this is soon enough.
+                Verdict::Fade | Verdict::Remove if !is_owner(&service.key().name) => {
+                    now_ms + slot.with(|i| i.beat_timeout_ms().min(i.delete_timeout_ms())).max(AGAIN_MS)
+                }
                 Verdict::Fade | Verdict::Remove if !enabled => now_ms + AGAIN_MS,
                 Verdict::Fade => {
                     commands.push(Command::Fade { key: key(), last_beat_ms });

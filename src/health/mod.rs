@@ -35,13 +35,18 @@ pub const TICK_MS: u64 = 50;
 const MAX_STEP_MS: u64 = 500;
 
 /// Rules of removal.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// Remove silent instances (`nacos.naming.expireInstance`).
     pub expire_instance: bool,
     /// Remove services that stay empty: first round and period in ms; `None` leaves them.
     pub clean_empty: Option<(u64, u64)>,
+    /// Whether this server is responsible for the service of that grouped name: only then its instances are judged.
+    pub is_owner: IsOwner,
 }
+
+/// Whether this server is responsible for the service of a grouped name.
+pub type IsOwner = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// Instances on their way: ephemeral ones that came or changed, to the wheel; persistent ones that came, to the checks. At
 /// most as many wait as were written within a tick.
@@ -113,6 +118,7 @@ impl Health {
             commit,
             clock,
             inbox,
+            is_owner: options.is_owner,
             switches: Arc::default(),
             check_params,
             figures: figures.clone(),
@@ -145,6 +151,7 @@ struct Judge {
     inbox: Inbox,
     expiry: Expiry,
     sweep: Option<Sweep>,
+    is_owner: IsOwner,
     /// Those that were in force at the last look.
     switches: Arc<Switches>,
     check_params: SharedParams,
@@ -187,7 +194,7 @@ impl Judge {
             self.expiry.watch(service, slot, now_ms);
         }
         self.look_at_switches();
-        for command in self.expiry.tick(now_ms, self.switches.health_check_enabled) {
+        for command in self.expiry.tick(now_ms, self.switches.health_check_enabled, &*self.is_owner) {
             // A full queue is no loss: the wheel looks at the instance again.
             if self.commit.post(command).is_err() {
                 tracing::debug!("the commit queue is full; an expiry has to wait");

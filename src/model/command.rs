@@ -78,14 +78,14 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it tells what is so, by beats, checks or subscriptions, instead of asking for something. Nobody waits for
+    /// Whether it tells what is so, by beats, checks, subscriptions or peers, instead of asking for something. Nobody waits for
     /// such a command, and it takes effect in memory even while the store refuses writes: the store is healed from memory.
     pub fn is_observed(&self) -> bool {
         let by_health = matches!(
             self,
             Command::Heal(_) | Command::Fade { .. } | Command::Expire { .. } | Command::CheckedHealth { .. }
         );
-        by_health || matches!(self, Command::Subscriptions(_))
+        by_health || matches!(self, Command::Subscriptions(_) | Command::Merge(_) | Command::PeerHealth(..))
     }
 }
 

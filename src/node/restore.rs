@@ -32,8 +32,9 @@ pub(super) fn restore(
 ) -> Result<(Store, RestoreReport)> {
     let (bar, service_manager) = (Bar::on_terminal(), Restoring::start());
     let now_ms = clock.now_ms();
+    // Nobody has been heard of yet: what counts is the grace, granted below and before anybody judges.
     let mut fill = |rows: Vec<Row>| {
-        let changes: Vec<_> = rows.into_iter().filter_map(|row| registry.apply(row, now_ms, true)).collect();
+        let changes: Vec<_> = rows.into_iter().filter_map(|row| registry.apply(row, 0, false)).collect();
         inbox.note(&changes);
     };
     let opened = Store::open(options(config), wall_now_ms(), &mut fill, &|progress| {
@@ -43,6 +44,7 @@ pub(super) fn restore(
     bar.clear();
     let (mut store, report) = opened?;
     registry.raise_ref_floor(report.last_alive_ms.unwrap_or_default());
+    registry.grant_grace(now_ms);
     let subscriptions = registry.subscriptions().all();
     let (mut faded, mut subscribed) = (0, 0);
     if report.downtime_ms.is_some_and(|downtime_ms| downtime_ms > config.restore.max_downtime_ms) {

@@ -52,6 +52,8 @@ pub(super) struct Lists {
     pub(super) ref_ms: u64,
     /// The checksum of this state, once known.
     pub(super) checksum: Option<Arc<str>>,
+    /// That of the ephemeral instances alone.
+    pub(super) list_checksum: Option<Arc<str>>,
 }
 
 impl Lists {
@@ -76,6 +78,7 @@ impl Lists {
         self.kept = Vec::new();
         self.ref_ms = 0;
         self.checksum = None;
+        self.list_checksum = None;
     }
 }
 

@@ -4,12 +4,14 @@
 //! as a parameter. A write costs the same however large its service is.
 
 mod lists;
+mod removals;
 mod service;
 mod settings;
 mod slot;
 mod subscriptions;
 
 pub use lists::{ListKey, View};
+pub use removals::{KEEP_MS as REMOVALS_KEPT_MS, Removals};
 pub use service::{
     Change, CheckTimes, ClusterEntry, Counts, Service, check_cluster_name, check_service_name, is_cluster_name,
     is_service_name,
@@ -34,6 +36,7 @@ pub struct Registry {
     namespaces: RwLock<Map<Arc<Namespace>>>,
     settings: Settings,
     subscriptions: Subscriptions,
+    removals: Removals,
     services: AtomicUsize,
     instances: AtomicUsize,
     /// No list is ever given out with a `lastRefTime` below this (epoch ms).
@@ -85,6 +88,11 @@ impl Registry {
     /// Who is to be told of changes by UDP, as it is stored.
     pub fn subscriptions(&self) -> &Subscriptions {
         &self.subscriptions
+    }
+
+    /// What was taken out of late.
+    pub fn removals(&self) -> &Removals {
+        &self.removals
     }
 
     /// The service of that grouped name.
@@ -155,7 +163,12 @@ impl Registry {
         service.clone()
     }
 
-    /// Carries a row out at awake time `now_ms`. `renew` sets the time of the last beat to now, as registrations
+    /// From awake time `now_ms` on every instance has its full time to beat.
+    pub fn grant_grace(&self, now_ms: u64) {
+        self.services().iter().for_each(|service| service.grant_grace(now_ms));
+    }
+
+    /// Carries a row out at awake time `now_ms`. `renew` sets the time of the last beat to that, as registrations
     /// do; a new instance has it in any case. `None`: there was nothing to change.
     pub fn apply(&self, row: Row, now_ms: u64, renew: bool) -> Option<Change> {
         match row {

@@ -161,6 +161,8 @@ pub struct Service {
     version: AtomicU64,
     /// `lastRefTime` of the newest answer, epoch ms.
     last_ref_ms: AtomicU64,
+    /// Silence before this awake time counts against nobody.
+    grace_ms: AtomicU64,
     lists: RwLock<Lists>,
 }
 
@@ -199,6 +201,7 @@ impl Service {
             state: RwLock::new(State { settings: None, clusters: Vec::new(), slots: HashTable::new(), persistent: 0 }),
             version: AtomicU64::new(0),
             last_ref_ms: AtomicU64::new(0),
+            grace_ms: AtomicU64::new(0),
             lists: RwLock::default(),
         }
     }
@@ -328,6 +331,39 @@ impl Service {
             lists.checksum = Some(made.clone());
         }
         made
+    }
+
+    /// The checksum of the ephemeral instances, made by `make` once for each state.
+    pub fn list_checksum(&self, make: impl FnOnce(&View) -> Arc<str>) -> Arc<str> {
+        {
+            let _unchanged = self.state.read();
+            if let Some(known) = &self.lists.read().list_checksum {
+                return known.clone();
+            }
+        }
+        let view = self.view();
+        let made = make(&view);
+        let mut lists = self.lists.write();
+        if self.version.load(Ordering::Acquire) == view.version {
+            lists.list_checksum = Some(made.clone());
+        }
+        made
+    }
+
+    /// Silence before awake time `now_ms` counts against nobody.
+    pub fn grant_grace(&self, now_ms: u64) {
+        self.grace_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// The awake time from which silence counts: the last beat of `slot`, or that of the grace.
+    pub fn silent_from_ms(&self, slot: &Slot) -> u64 {
+        slot.last_beat_ms().max(self.grace_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether it has, or seems to have, an ephemeral instance.
+    pub fn has_ephemeral(&self) -> bool {
+        let state = self.state.read();
+        state.slots.len() > state.persistent
     }
 
     /// All that the store has to hold of it.

@@ -16,6 +16,7 @@ pub struct Slot {
     ephemeral: bool,
     gone: AtomicBool,
     last_beat_ms: AtomicU64,
+    changed_ms: AtomicU64,
     armed_ms: AtomicU64,
     instance: RwLock<Arc<Instance>>,
 }
@@ -29,6 +30,7 @@ impl Slot {
             ephemeral: key.ephemeral,
             gone: AtomicBool::new(false),
             last_beat_ms: AtomicU64::new(now_ms),
+            changed_ms: AtomicU64::new(0),
             armed_ms: AtomicU64::new(u64::MAX),
             instance: RwLock::new(instance),
         }
@@ -84,7 +86,22 @@ impl Slot {
         self.last_beat_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// Awake time of the last beat, in ms.
+    /// Notes that the client was heard of at awake time `heard_ms`, by somebody else.
+    pub fn hear(&self, heard_ms: u64) {
+        self.last_beat_ms.fetch_max(heard_ms, Ordering::Relaxed);
+    }
+
+    /// When it was last changed, epoch ms of the server that changed it; 0: nobody knows.
+    pub fn changed_ms(&self) -> u64 {
+        self.changed_ms.load(Ordering::Relaxed)
+    }
+
+    /// Notes when it was changed (only `commit` and the restore do).
+    pub fn stamp(&self, changed_ms: u64) {
+        self.changed_ms.store(changed_ms, Ordering::Relaxed);
+    }
+
+    /// Awake time of the last beat, in ms; 0: none since this process began.
     pub fn last_beat_ms(&self) -> u64 {
         self.last_beat_ms.load(Ordering::Relaxed)
     }

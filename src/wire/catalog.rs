@@ -126,7 +126,7 @@ fn write_listed(service: &str, listed: &Listed<'_>, out: &mut Vec<u8>) {
 }
 
 /// As the reference shows it: an instance with metadata has a generator only if they name one.
-fn id_generator(instance: &Instance) -> Option<&str> {
+pub(super) fn id_generator(instance: &Instance) -> Option<&str> {
     match &instance.metadata {
         Some(metadata) if !metadata.is_empty() => metadata.get(ID_GENERATOR_KEY),
         _ => Some(DEFAULT_ID_GENERATOR),

@@ -21,11 +21,13 @@ pub fn checksum(
     let invalid = hosts.iter().filter(|host| !host.instance.healthy).count();
     write_service(service, protect_threshold, clusters, (invalid, hosts.len()), &mut text);
     write_hosts(hosts, &mut text);
-    let mut hex = String::with_capacity(32);
-    for byte in Md5::digest(&text) {
-        hex.extend([byte >> 4, byte & 0xf].into_iter().filter_map(|digit| char::from_digit(digit.into(), 16)));
-    }
-    hex
+    lower_hex(&Md5::digest(&text))
+}
+
+/// Two hex digits for each byte.
+pub(super) fn lower_hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 /// The compact JSON at the start of the text.
@@ -61,8 +63,8 @@ fn write_service(
     out.extend_from_slice(b"]}");
 }
 
-/// One line per instance, sorted by another text of the instance.
-fn write_hosts(hosts: &[Host<'_>], out: &mut Vec<u8>) {
+/// As checksums go through instances: sorted by a text of each.
+pub(super) fn in_order<'h, 'a>(hosts: &'h [Host<'a>]) -> impl Iterator<Item = &'h Host<'a>> {
     let mut keys = Vec::with_capacity(hosts.len() * 64);
     let mut order: Vec<(Range<usize>, &Host<'_>)> = Vec::with_capacity(hosts.len());
     for host in hosts {
@@ -78,7 +80,11 @@ fn write_hosts(hosts: &[Host<'_>], out: &mut Vec<u8>) {
     }
     let key = |range: &Range<usize>| keys.get(range.clone()).unwrap_or_default();
     order.sort_by(|(a, _), (b, _)| by_utf16_units(key(a), key(b)));
-    for (_, host) in order {
+    order.into_iter().map(|(_, host)| host)
+}
+
+fn write_hosts(hosts: &[Host<'_>], out: &mut Vec<u8>) {
+    for host in in_order(hosts) {
         out.extend_from_slice(host.ip.as_bytes());
         out.push(b':');
         json::integer(host.port.into(), out);

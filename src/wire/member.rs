@@ -1,44 +1,115 @@
-//! Members of the cluster as JSON (`spec/operator-api.md` 5.1 and 5.3).
+//! Members of the cluster as JSON (`spec/members.md` 2 and 4, `spec/operator-api.md` 5).
+
+use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::json;
+use super::object::{self, Scalar};
 use crate::error::{Error, Result};
-use crate::model::member::Member;
+use crate::model::member::{Extend, Member, State};
+use crate::model::peer::{Gap, Phase, Standing};
 
-/// A member that is up. `version` is that of the API.
-pub fn write(member: &Member, version: &str, out: &mut Vec<u8>) {
+/// The most that a member may say beside its address, in bytes.
+const MAX_EXTEND_BYTES: usize = 64 * 1024;
+/// The most things that a member may say beside its address.
+const MAX_EXTEND_ENTRIES: usize = 64;
+/// What a report without `extendInfo` counts as saying.
+const DEFAULT_OTHERS: [(&str, &str); 3] = [("adWeight", "\"0\""), ("site", "\"unknow\""), ("weight", "\"1\"")];
+/// Codes by which a member says that all is well.
+const GOOD_CODES: [i64; 2] = [0, 200];
+
+/// A member. `version` is that of the API for the own record; of others (`None`) it is what they reported.
+pub fn write(member: &Member, version: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"ip\":");
     json::string(&member.ip, out);
     out.extend_from_slice(b",\"port\":");
     json::unsigned(u64::from(member.port), out);
-    out.extend_from_slice(b",\"state\":\"UP\",\"extendInfo\":{");
-    if let Some(refreshed_ms) = member.extend.refreshed_ms {
-        out.extend_from_slice(b"\"lastRefreshTime\":");
-        json::unsigned(refreshed_ms, out);
-        out.push(b',');
-    }
-    out.extend_from_slice(format!("\"raftPort\":\"{}\",\"version\":", member.raft_port()).as_bytes());
-    json::string(version, out);
+    out.extend_from_slice(b",\"state\":");
+    json::string(state_word(member.state), out);
+    out.extend_from_slice(b",\"extendInfo\":{");
+    json::separated(extend(member, version), out, |(name, value), out| {
+        json::string(name, out);
+        out.push(b':');
+        out.extend_from_slice(&value);
+    });
     out.extend_from_slice(b"},\"address\":");
     json::string(&member.address(), out);
-    out.extend_from_slice(b",\"failAccessCnt\":0}");
+    out.extend_from_slice(b",\"failAccessCnt\":");
+    json::unsigned(u64::from(member.failures), out);
+    out.push(b'}');
 }
 
-/// What a member reports about itself.
+fn state_word(state: State) -> &'static str {
+    match state {
+        State::Starting => "STARTING",
+        State::Up => "UP",
+        State::Suspicious => "SUSPICIOUS",
+        State::Down => "DOWN",
+        State::Isolation => "ISOLATION",
+    }
+}
+
+/// Names and JSON values of all that a member says of itself, in order of names.
+fn extend<'a>(member: &'a Member, version: Option<&'a str>) -> Vec<(&'a str, Cow<'a, [u8]>)> {
+    let text = |value: &str| {
+        let mut out = Vec::with_capacity(value.len() + 2);
+        json::string(value, &mut out);
+        Cow::Owned(out)
+    };
+    let said = &member.extend;
+    let mut all: Vec<(&str, Cow<'_, [u8]>)> =
+        said.others.iter().map(|(name, value)| (name.as_str(), value.as_bytes().into())).collect();
+    let raft_port = said.raft_port.clone().unwrap_or_else(|| member.raft_port().to_string());
+    all.push(("raftPort", text(&raft_port)));
+    all.extend(said.refreshed_ms.map(|ms| ("lastRefreshTime", ms.to_string().into_bytes().into())));
+    all.extend(said.standing.map(|standing| ("nacre", text(&standing_text(standing)))));
+    all.extend(said.raft_meta.as_ref().map(|value| ("raftMetaData", value.as_bytes().into())));
+    all.extend(version.or(said.version.as_deref()).map(|version| ("version", text(version))));
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all
+}
+
+/// A standing as members tell it each other: phase, start and end of the gap.
+fn standing_text(standing: Standing) -> String {
+    let phase = match standing.phase {
+        Phase::Loading => "loading",
+        Phase::Restored => "restored",
+        Phase::Ready => "ready",
+    };
+    format!("{phase};{};{}", standing.gap.from_ms, standing.gap.to_ms)
+}
+
+/// What follows the third part is of later versions.
+fn standing_of(text: &str) -> Option<Standing> {
+    let mut parts = text.split(';');
+    let phase = match parts.next()? {
+        "loading" => Phase::Loading,
+        "restored" => Phase::Restored,
+        "ready" => Phase::Ready,
+        _ => return None,
+    };
+    let mut ms = || parts.next()?.parse().ok();
+    Some(Standing { phase, gap: Gap { from_ms: ms()?, to_ms: ms()? } })
+}
+
+/// What a member says about itself.
 #[derive(Debug, Deserialize)]
-struct Report {
+#[serde(rename_all = "camelCase")]
+struct Report<'a> {
     ip: Option<String>,
     port: Option<i32>,
     address: Option<String>,
-    /// Only read to refuse what is no state: the reporter counts as up, whatever it says.
-    #[serde(rename = "state")]
-    _state: Option<State>,
+    state: Option<StateWord>,
+    #[serde(borrow)]
+    extend_info: Option<&'a RawValue>,
+    fail_access_cnt: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-enum State {
+enum StateWord {
     Starting,
     Up,
     Suspicious,
@@ -46,16 +117,127 @@ enum State {
     Isolation,
 }
 
-/// The address in a report; `None` when the report lacks something.
+impl Report<'_> {
+    /// `Ok(None)` when it lacks something. The address tells who it is, whatever ip and port say.
+    fn member(self) -> Result<Option<Member>> {
+        let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        let port = self.port.and_then(|port| u16::try_from(port).ok());
+        let (Some(_), Some(port), Some(address)) = (given(self.ip), port, given(self.address)) else {
+            return Ok(None);
+        };
+        let bracketed = address.ends_with(']');
+        let named = address.rsplit_once(':').filter(|_| !bracketed);
+        let named = named.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let (host, port) = named.unwrap_or((&address, port));
+        let state = match self.state {
+            Some(StateWord::Starting) => State::Starting,
+            Some(StateWord::Up) | None => State::Up,
+            Some(StateWord::Suspicious) => State::Suspicious,
+            Some(StateWord::Down) => State::Down,
+            Some(StateWord::Isolation) => State::Isolation,
+        };
+        let failures = self.fail_access_cnt.unwrap_or(0).clamp(0, u32::MAX.into());
+        Ok(Some(Member {
+            state,
+            failures: u32::try_from(failures).unwrap_or(u32::MAX),
+            extend: extend_of(self.extend_info.map(RawValue::get))?,
+            ..Member::new(host, port)
+        }))
+    }
+}
+
+/// Reads an `extendInfo`.
+fn extend_of(text: Option<&str>) -> Result<Extend> {
+    let Some(text) = text else {
+        let others = DEFAULT_OTHERS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        return Ok(Extend { others, ..Extend::default() });
+    };
+    if text.len() > MAX_EXTEND_BYTES {
+        return Err(refused(format!("an extendInfo of {} bytes is more than {MAX_EXTEND_BYTES}", text.len())));
+    }
+    let mut said = Extend::default();
+    let mut entries = 0;
+    object::members(text, |name, value| {
+        entries += 1;
+        if entries > MAX_EXTEND_ENTRIES {
+            return None;
+        }
+        let text = || Scalar::of(value).and_then(Scalar::into_text).map(Cow::into_owned);
+        match name.as_ref() {
+            "lastRefreshTime" => said.refreshed_ms = text().and_then(|ms| ms.parse().ok()),
+            "raftPort" => said.raft_port = text(),
+            "version" => said.version = text(),
+            "raftMetaData" => said.raft_meta = (value != "null").then(|| compact(value)),
+            "nacre" => said.standing = text().as_deref().and_then(standing_of),
+            _ => {
+                said.others.retain(|(known, _)| *known != *name);
+                said.others.push((name.into_owned(), compact(value)));
+            }
+        }
+        Some(())
+    })
+    .ok_or_else(|| refused(format!("extendInfo is no object of at most {MAX_EXTEND_ENTRIES} entries")))?;
+    Ok(said)
+}
+
+/// Without the white space between tokens.
+fn compact(json: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    let keep = |&c: &char| {
+        let kept = quoted || !c.is_ascii_whitespace();
+        quoted ^= c == '"' && !escaped;
+        escaped = quoted && c == '\\' && !escaped;
+        kept
+    };
+    json.chars().filter(keep).collect()
+}
+
+fn refused(fault: impl std::fmt::Display) -> Error {
+    Error::Refused(format!("the report is not readable: {fault}"))
+}
+
+/// The member that reports itself; `None` when it lacks something.
 ///
 /// # Errors
-/// [`Error::Refused`] when `body` is no JSON object of a member; members that are not known are ignored.
-pub fn reported_address(body: &[u8]) -> Result<Option<String>> {
-    let wrong = |fault| Error::Refused(format!("the report is not readable: {fault}"));
-    let report: Report = serde_json::from_slice(body).map_err(wrong)?;
-    let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-    let port = report.port.filter(|port| *port >= 0);
-    Ok(given(report.ip).zip(port).and(given(report.address)))
+/// [`Error::Refused`] when `body` is no JSON object of a member, or says more than 64 things or 64 KiB about it.
+pub fn report(body: &[u8]) -> Result<Option<Member>> {
+    serde_json::from_slice::<Report<'_>>(body).map_err(refused)?.member()
+}
+
+/// An answer of `core`, see [`super::wrapped`].
+#[derive(Debug, Deserialize)]
+struct Wrapped<'a> {
+    code: i64,
+    message: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+fn unwrapped(body: &[u8]) -> Result<Option<&str>> {
+    let unreadable = |fault| Error::Refused(format!("the answer is not readable: {fault}"));
+    let answer: Wrapped<'_> = serde_json::from_slice(body).map_err(unreadable)?;
+    if GOOD_CODES.contains(&answer.code) {
+        return Ok(answer.data.map(RawValue::get));
+    }
+    Err(Error::Refused(format!("code {}: {}", answer.code, answer.message.unwrap_or_default())))
+}
+
+/// The member that `core/cluster/self` answered.
+///
+/// # Errors
+/// [`Error::Refused`] when the answer is not readable, says that it failed, or is no complete member.
+pub fn own(body: &[u8]) -> Result<Member> {
+    let incomplete = || Error::Refused("the answer holds no complete member".into());
+    report(unwrapped(body)?.ok_or_else(incomplete)?.as_bytes())?.ok_or_else(incomplete)
+}
+
+/// Whether the receiver of a report has the sender in its list.
+///
+/// # Errors
+/// [`Error::Refused`] when the answer is not readable or says that it failed.
+pub fn report_answer(body: &[u8]) -> Result<bool> {
+    let data = unwrapped(body)?.and_then(Scalar::of);
+    Ok(data.and_then(Scalar::into_text).is_some_and(|data| data == "true"))
 }
 
 /// A list of addresses.
@@ -67,41 +249,4 @@ pub fn addresses(body: &[u8]) -> Result<Vec<String>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_member_has_the_members_of_the_reference() {
-        let text = |member: &Member| {
-            let mut out = Vec::new();
-            write(member, "1.4.8", &mut out);
-            String::from_utf8(out).unwrap()
-        };
-        let member = Member::new("10.0.0.1", 8848);
-        assert_eq!(
-            text(&member),
-            "{\"ip\":\"10.0.0.1\",\"port\":8848,\"state\":\"UP\",\"extendInfo\":{\"raftPort\":\"7848\",\
-             \"version\":\"1.4.8\"},\"address\":\"10.0.0.1:8848\",\"failAccessCnt\":0}"
-        );
-        let member =
-            Member { extend: crate::model::member::Extend { refreshed_ms: Some(5), ..Default::default() }, ..member };
-        assert!(text(&member).contains("{\"lastRefreshTime\":5,\"raftPort\":\"7848\","));
-    }
-
-    #[test]
-    fn reports() {
-        let address = |text: &str| reported_address(text.as_bytes());
-        let good = r#"{"ip":"a","port":1,"address":"a:1","state":"DOWN","extendInfo":{"x":[1]},"more":null}"#;
-        assert_eq!(address(good), Ok(Some("a:1".into())));
-        for lacking in
-            ["{}", r#"{"ip":"a","port":1}"#, r#"{"ip":" ","port":1,"address":"a"}"#, r#"{"ip":"a","address":"a"}"#]
-        {
-            assert_eq!(address(lacking), Ok(None), "{lacking}");
-        }
-        for wrong in ["", "[]", "null", "1", r#"{"ip":"a","port":1,"address":"a:1","state":"GONE"}"#] {
-            assert!(matches!(address(wrong), Err(Error::Refused(_))), "{wrong}");
-        }
-        assert_eq!(addresses(br#"["a:1"]"#), Ok(vec!["a:1".to_owned()]));
-        assert!(matches!(addresses(b"{}"), Err(Error::Refused(_))));
-    }
-}
+mod tests;

@@ -86,7 +86,7 @@ impl Node {
         let options = Options { durability, ..Options::new(dir) };
         let (store, report) = Store::open(options, now_ms, &mut fill, &|_| {}).unwrap();
         let gate = gate.clone();
-        let wait: Listener = Box::new(move |_| gate.pass());
+        let wait: Listener = Box::new(move |_, _| gate.pass());
         let options = commit::Options { queue_len: 1_000, batch_rows, on_failure: OnFailure::Refuse };
         let (commit, committer) = commit::start(registry.clone(), store, clock.clone(), options, vec![wait]).unwrap();
         (Self { registry, commit, committer }, report)

@@ -53,10 +53,10 @@ fn a_store_that_refuses_is_healed_with_them() {
     ];
     for command in commands {
         assert!(!batch.conflicts_with(&command));
-        let resolved = resolve::resolve(&registry, &command);
+        let resolved = resolve::resolve(&registry, &command, Now { awake_ms: 1, wall_ms: 1 });
         batch.push(command, None, resolved);
     }
-    batch.apply(&registry, 1, Some(Error::Storage("broken".into())), &Status::default());
+    batch.apply(&registry, Now { awake_ms: 1, wall_ms: 1 }, Some(Error::Storage("broken".into())), &Status::default());
     let (key, one) = made(2);
     assert_eq!(registry.rows().collect::<Vec<_>>(), [Row::Subscription(key, one)]);
 }

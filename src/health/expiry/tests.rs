@@ -14,6 +14,9 @@ fn key(ip: &str) -> InstanceKey {
     }
 }
 
+/// A service that somebody else owns.
+const NOT_OURS: &str = "DEFAULT_GROUP@@theirs";
+
 struct World {
     registry: Registry,
     expiry: Expiry,
@@ -44,7 +47,7 @@ impl World {
         for _ in 0..ms / TICK_MS {
             self.now_ms += TICK_MS;
             beat(self.now_ms, &self.registry);
-            for command in self.expiry.tick(self.now_ms, self.enabled) {
+            for command in self.expiry.tick(self.now_ms, self.enabled, &|name| name != NOT_OURS) {
                 match command {
                     Command::Fade { key, .. } => {
                         let before = self.registry.find(&key).unwrap().instance();
@@ -183,4 +186,20 @@ fn switched_off_nothing_happens_and_afterwards_all_that_was_due() {
     world.enabled = true;
     let log = world.run(2_000, |_, _| {});
     assert_eq!(log.iter().map(|(_, what, _)| *what).collect::<Vec<_>>(), ["fade"]);
+}
+
+#[test]
+fn only_the_owner_judges_and_gives_full_timeouts_when_it_becomes_the_owner() {
+    let mut world = World::new(true);
+    let theirs = InstanceKey { service: ServiceKey::new("public", NOT_OURS), ..key("1.1.1.1") };
+    world.put(theirs.clone(), Instance::default());
+    assert_eq!(world.run(200_000, |_, _| {}), [], "silent for long, but not ours to judge");
+    world.registry.find_service(&theirs.service).unwrap().grant_grace(world.now_ms);
+    let mut first = None;
+    while first.is_none() {
+        world.now_ms += TICK_MS;
+        first = world.expiry.tick(world.now_ms, true, &|_| true).pop();
+    }
+    assert!(matches!(first, Some(Command::Fade { .. })), "{first:?}");
+    assert!((216_000..=217_000).contains(&world.now_ms), "{}", world.now_ms);
 }

@@ -7,7 +7,7 @@ use crate::model::member::Member;
 use crate::wire::{json, member, wrapped};
 
 fn write(one: &Member, out: &mut Vec<u8>) {
-    member::write(one, NACOS_VERSION, out);
+    member::write(one, Some(NACOS_VERSION), out);
 }
 
 /// GET `self`.
@@ -70,10 +70,10 @@ fn json_body<'a>(call: &Call<'a>) -> Result<&'a [u8]> {
 /// # Errors
 /// A body that is no member.
 pub fn report(call: &Call<'_>) -> Result<Step> {
-    let Some(address) = member::reported_address(json_body(call)?)? else {
+    let Some(member) = member::report(json_body(call)?)? else {
         return Step::json(wrapped::illegal("Node information is illegal"));
     };
-    let known = call.app.members.note_report(&address, Default::default(), call.app.wall_now_ms());
+    let known = call.app.members.note_report(&member.address(), member.extend, call.app.wall_now_ms());
     Step::json(wrapped::success_text(if known { "true" } else { "false" }))
 }
 

@@ -13,7 +13,7 @@ use super::service::not_found;
 use crate::error::{Error, Result};
 use crate::http::call::{App, Call, Step};
 use crate::push::list::host;
-use crate::registry::Slot;
+use crate::registry::{Service, Slot};
 use crate::wire::catalog::{self as shape, CheckTimes, ClusterPart, Listed};
 
 /// GET `service`: settings of a service and its clusters.
@@ -50,14 +50,14 @@ pub fn instances(call: &Call<'_>) -> Result<Step> {
     slots.sort_unstable_by(|a, b| (a.is_ephemeral(), a.ip(), a.port()).cmp(&(b.is_ephemeral(), b.ip(), b.port())));
     let shown = slots.get(cut(page_no.into(), page_size.into(), slots.len())?).unwrap_or_default();
     let held: Vec<_> = shown.iter().map(|slot| (slot.clone(), slot.instance())).collect();
-    let listed = held.iter().map(|one| Listed { host: host(one), last_beat_ms: last_beat_ms(call.app, &one.0) });
+    let listed = held.iter().map(|one| Listed { host: host(one), last_beat_ms: last_beat_ms(call.app, &service, &one.0) });
     Step::json(shape::instances(&named.name, listed, slots.len()))
 }
 
 /// Epoch ms of the last beat. Slots know it in awake time, so time that this process or machine slept since then is
 /// missing. An instance restored from the store has beaten, as far as anybody knows, at the restart.
-fn last_beat_ms(app: &App, slot: &Arc<Slot>) -> u64 {
-    app.wall_now_ms().saturating_sub(app.clock.now_ms().saturating_sub(slot.last_beat_ms()))
+fn last_beat_ms(app: &App, service: &Service, slot: &Slot) -> u64 {
+    app.wall_now_ms().saturating_sub(app.clock.now_ms().saturating_sub(service.silent_from_ms(slot)))
 }
 
 /// What a page shows of `count` things; the page before the first is empty.

@@ -11,7 +11,7 @@ const STATUS_PARTS: usize = 4;
 
 fn list(call: &Call<'_>, name: &str) -> Vec<u8> {
     let mut out = format!("{{\"{name}\":[").into_bytes();
-    json::separated(call.app.members.all(), &mut out, |one, out| member::write(&one, NACOS_VERSION, out));
+    json::separated(call.app.members.all(), &mut out, |one, out| member::write(&one, Some(NACOS_VERSION), out));
     out.extend_from_slice(b"]}");
     out
 }

@@ -1,0 +1,464 @@
+//! What a member does, and when: all decisions, and nothing else. No I/O, no clock, no task: time comes in with every
+//! call, calls to members go out as [`Action`]s and come back as answers. So the same code runs in the server and in
+//! a simulated network with simulated time.
+//!
+//! - `start`: whose data to rely on after a start, and when to tell others of one's own.
+//! - `outbox`: what is still to be told to each member, collapsed by service.
+//! - `lists`: lists and their checksums, from the registry.
+//! - `verify`: checksums sent and compared, health of services that others own.
+
+mod lists;
+mod outbox;
+mod start;
+mod verify;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::members::Members;
+use super::message::{Answer, Failure, Part, Request};
+use super::ownership::{Owner, View};
+use crate::error::Result;
+use crate::model::clock::Now;
+use crate::model::command::Outcome;
+use crate::model::member::State;
+use crate::model::peer::{Datum, Gap, Merge, Phase, Standing};
+use crate::model::{InstanceKey, ServiceKey};
+use crate::registry::Registry;
+use outbox::Outbox;
+use start::Start;
+
+/// A member whose kind is not known yet is asked this often.
+const ASK_MS: u64 = 1_000;
+
+/// How often what is done; all times in ms.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A change waits this long for others to the same member.
+    pub dispatch_ms: u64,
+    /// Lists in one message.
+    pub batch_keys: usize,
+    /// Pause before a failed message is repeated.
+    pub retry_ms: u64,
+    /// Between rounds of checksums.
+    pub verify_ms: u64,
+    /// Between reports; each goes to one member.
+    pub report_ms: u64,
+    /// Before the first of them (all members are told once at the start).
+    pub first_report_ms: u64,
+    /// Between repetitions of own lists to members that would otherwise take instances for silent (`spec/distro.md` 16).
+    pub refresh_ms: u64,
+    /// Before the first exchange of service checksums, and between them (`spec/members.md` 6).
+    pub status_ms: (u64, u64),
+    /// A server without data serves without them when no member has answered for so long; `None`: it waits for ever.
+    pub load_patience_ms: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            dispatch_ms: 100,
+            batch_keys: 1_000,
+            retry_ms: 1_000,
+            verify_ms: 5_000,
+            report_ms: 2_000,
+            first_report_ms: 5_000,
+            refresh_ms: 10_000,
+            status_ms: (60_000, 5_000),
+            load_patience_ms: Some(30_000),
+        }
+    }
+}
+
+/// Something to be done for the core.
+#[derive(Debug)]
+pub enum Action {
+    /// Say this to the member at `to`; tell the outcome to [`Core::answered`].
+    Call {
+        /// To tell answers apart.
+        id: u64,
+        /// Address.
+        to: Arc<str>,
+        /// What.
+        request: Request,
+    },
+    /// Let the registry take this in; tell the outcome to [`Core::merged`]. What has the same `from` in order.
+    Merge {
+        /// To tell outcomes apart.
+        id: u64,
+        /// What.
+        merges: Vec<Merge>,
+    },
+    /// Let the registry take over how healthy the instances of a service are.
+    Health(ServiceKey, Vec<(Box<str>, i32, bool)>),
+}
+
+/// Why a call was made.
+enum Purpose {
+    /// To learn who that is; at the start.
+    Meet,
+    Report,
+    Tell(Vec<(ServiceKey, outbox::Pending)>),
+    Verify,
+    Fetch,
+    Load,
+    Status,
+    Health(ServiceKey),
+}
+
+struct Call {
+    to: Arc<str>,
+    purpose: Purpose,
+}
+
+/// Why lists are taken in.
+struct Taking {
+    from: Arc<str>,
+    /// The last piece of what the start waits for.
+    completes_start: bool,
+}
+
+/// What is known of another member and under way with it.
+#[derive(Default)]
+struct Peer {
+    outbox: Outbox,
+    telling: bool,
+    retry_ms: u64,
+    verifying: bool,
+    verify_now: bool,
+    fetch: verify::Fetching,
+    asked_ms: Option<u64>,
+    up: bool,
+}
+
+/// See the module.
+pub struct Core {
+    settings: Settings,
+    members: Arc<Members>,
+    registry: Arc<Registry>,
+    peers: BTreeMap<Arc<str>, Peer>,
+    start: Start,
+    /// As of the last tick.
+    view: Arc<View>,
+    calls: BTreeMap<u64, Call>,
+    takings: BTreeMap<u64, Taking>,
+    next_id: u64,
+    serving: bool,
+    report_ms: u64,
+    reported: usize,
+    verify_ms: u64,
+    refresh_ms: u64,
+    status_ms: u64,
+    actions: Vec<Action>,
+}
+
+impl Core {
+    /// A member that begins at `now` with what is in `registry`. `as_of_ms`: when that was last right (epoch); `None`: its
+    /// store had nothing usable.
+    pub fn new(
+        settings: Settings,
+        members: Arc<Members>,
+        registry: Arc<Registry>,
+        as_of_ms: Option<u64>,
+        now: Now,
+    ) -> Self {
+        registry.removals().start(now.wall_ms);
+        let mut core = Self {
+            view: members.view(),
+            start: Start::new(as_of_ms, now),
+            report_ms: u64::MAX,
+            verify_ms: now.awake_ms + settings.verify_ms,
+            refresh_ms: now.awake_ms + settings.refresh_ms,
+            status_ms: now.awake_ms + settings.status_ms.0,
+            settings,
+            members,
+            registry,
+            peers: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            takings: BTreeMap::new(),
+            next_id: 0,
+            serving: false,
+            reported: 0,
+            actions: Vec::new(),
+        };
+        core.look_at_members();
+        core.members.set_standing(core.standing());
+        core
+    }
+
+    /// How far others can rely on this server.
+    pub fn standing(&self) -> Standing {
+        self.start.standing()
+    }
+
+    /// Clients can be served: there are data, or nobody has any.
+    pub fn has_data(&self) -> bool {
+        self.standing().phase != Phase::Loading
+    }
+
+    /// Others can reach this server from now on: they are told.
+    pub fn serve(&mut self, now: Now) -> Vec<Action> {
+        self.serving = true;
+        self.report_ms = now.awake_ms + self.settings.first_report_ms;
+        let all: Vec<_> = self.peers.keys().cloned().collect();
+        all.into_iter().for_each(|to| self.report(to));
+        std::mem::take(&mut self.actions)
+    }
+
+    /// An instance was changed or taken out here; everybody is to be told.
+    pub fn note(&mut self, service: &ServiceKey, key: &InstanceKey, now: Now) {
+        for peer in self.peers.values_mut().filter(|peer| peer.up) {
+            peer.outbox.add(service, Some(key), now.awake_ms);
+        }
+    }
+
+    /// What is due.
+    pub fn tick(&mut self, now: Now) -> Vec<Action> {
+        self.look_at_members();
+        self.look_at_view(now);
+        self.meet(now);
+        self.go_on_starting(now);
+        if self.serving && now.awake_ms >= self.report_ms {
+            self.report_ms = now.awake_ms + self.settings.report_ms;
+            self.report_to_next();
+        }
+        if self.start.may_tell() {
+            self.refresh(now);
+            self.verify(now);
+            self.exchange_status(now);
+            self.tell(now);
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// A call has ended.
+    pub fn answered(&mut self, id: u64, result: Result<Answer, Failure>, now: Now) -> Vec<Action> {
+        let Some(Call { to, purpose }) = self.calls.remove(&id) else { return Vec::new() };
+        match &result {
+            Ok(_) | Err(Failure::Said(..)) if !matches!(purpose, Purpose::Report) => {}
+            Ok(_) => self.members.note_success(&to),
+            Err(Failure::Said(..)) => self.members.note_failure(&to, false, now.awake_ms),
+            Err(failure) => self.members.note_failure(&to, *failure == Failure::Refused, now.awake_ms),
+        }
+        match purpose {
+            Purpose::Report => {}
+            Purpose::Meet => self.met(&to, result, now),
+            Purpose::Tell(told) => self.told(&to, told, result.is_ok_and(|answer| answer == Answer::Done), now),
+            Purpose::Verify => {
+                if let Some(peer) = self.peers.get_mut(&to) {
+                    peer.verifying = false;
+                }
+            }
+            Purpose::Fetch => self.fetched(&to, result),
+            Purpose::Load => self.loaded(&to, result, now),
+            Purpose::Status => {}
+            Purpose::Health(service) => self.health_told(&to, service, result),
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// The registry has taken something in.
+    pub fn merged(&mut self, id: u64, result: Result<Outcome>, now: Now) -> Vec<Action> {
+        let Some(Taking { from, completes_start }) = self.takings.remove(&id) else { return Vec::new() };
+        if let (Ok(Outcome::Merged(back)), true) = (result, self.is_nacre(&from))
+            && let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.up)
+        {
+            back.iter().for_each(|key| peer.outbox.add(&key.service, Some(key), now.awake_ms));
+        }
+        if completes_start {
+            self.start.complete(self.registry.instance_count() > 0);
+            self.members.set_standing(self.standing());
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// The answer to a member's request, and what it leads to. `from` is its address, if it said.
+    pub fn asked(&mut self, from: Option<&str>, request: Request, now: Now) -> (Answer, Vec<Action>) {
+        let answer = match request {
+            Request::Snapshot | Request::Push(_) | Request::Changes(_) if !self.has_data() => Answer::NotReady,
+            Request::Snapshot => Answer::Data(self.snapshot(from, now)),
+            Request::Fetch(services) => Answer::Data(self.lists_of(from, &services, now)),
+            Request::Push(data) => {
+                let parts = data.into_iter().map(|datum| Part { datum, whole: true });
+                self.take_in(from, parts.collect(), true);
+                Answer::Done
+            }
+            Request::Changes(parts) => {
+                self.take_in(from, parts, false);
+                Answer::Done
+            }
+            Request::Checksums { source, sums } => {
+                self.compare(&source, sums, now);
+                Answer::Done
+            }
+            Request::Status { source, namespace, sums } => {
+                self.compare_status(&source, &namespace, &sums);
+                Answer::Done
+            }
+            Request::Report(_) | Request::Own | Request::Statuses(_) => Answer::Unknown,
+        };
+        (answer, std::mem::take(&mut self.actions))
+    }
+
+    /// Lists that a member sent. Of a service that this server owns, nobody else can say that it is all there is.
+    fn take_in(&mut self, from: Option<&str>, parts: Vec<Part>, plain: bool) {
+        let view = self.view.clone();
+        let merges = parts.into_iter().map(|Part { datum, whole }| {
+            let owner = view.owner(&datum.service.name);
+            // Plain lists don't say who sends them.
+            let from_owner = if plain { owner != Owner::Here } else { from.is_some_and(|from| is_at(owner, from)) };
+            Merge { datum, whole, from_owner }
+        });
+        let merges = merges.collect();
+        self.merge(from.unwrap_or_default().into(), merges, false);
+    }
+
+    fn merge(&mut self, from: Arc<str>, merges: Vec<Merge>, completes_start: bool) {
+        let id = self.next_id();
+        self.takings.insert(id, Taking { from, completes_start });
+        self.actions.push(Action::Merge { id, merges });
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn call(&mut self, to: &Arc<str>, request: Request, purpose: Purpose) {
+        let id = self.next_id();
+        self.calls.insert(id, Call { to: to.clone(), purpose });
+        self.actions.push(Action::Call { id, to: to.clone(), request });
+    }
+
+    fn is_nacre(&self, address: &str) -> bool {
+        self.members.find(address).is_some_and(|member| member.is_nacre())
+    }
+
+    /// Keeps a record of each member; whoever is down is owed nothing: it compares checksums when it is back.
+    fn look_at_members(&mut self) {
+        let others = self.members.others();
+        let mut before = std::mem::take(&mut self.peers);
+        for member in others {
+            let address: Arc<str> = member.address().into();
+            let mut peer = before.remove(&address).unwrap_or_default();
+            let up = matches!(member.state, State::Up | State::Suspicious);
+            if up && !peer.up {
+                peer.verify_now = true;
+            }
+            if !up {
+                peer.outbox = Outbox::default();
+                peer.fetch.clear();
+            }
+            peer.up = up;
+            self.peers.insert(address, peer);
+        }
+    }
+
+    /// Hands services over that have got another owner.
+    fn look_at_view(&mut self, now: Now) {
+        let view = self.members.view();
+        if Arc::ptr_eq(&view, &self.view) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.view, view.clone());
+        if !self.start.may_tell() {
+            return;
+        }
+        for service in self.registry.services() {
+            let key = service.key();
+            if !before.is_owner(&key.name) || !service.has_ephemeral() {
+                continue;
+            }
+            if let Owner::Peer(owner) = view.owner(&key.name)
+                && let Some(peer) = self.peers.get_mut(owner)
+            {
+                peer.outbox.add(key, None, now.awake_ms);
+            }
+        }
+    }
+
+    fn report(&mut self, to: Arc<str>) {
+        let own = self.members.own();
+        self.call(&to, Request::Report(own), Purpose::Report);
+    }
+
+    fn report_to_next(&mut self) {
+        let others: Vec<_> = self.peers.keys().cloned().collect();
+        self.reported = if self.reported + 1 < others.len() { self.reported + 1 } else { 0 };
+        if let Some(to) = others.get(self.reported) {
+            self.report(to.clone());
+        }
+    }
+
+    /// Asks members who they are that are up and never said so.
+    fn meet(&mut self, now: Now) {
+        for member in self.members.others() {
+            let address: Arc<str> = member.address().into();
+            let Some(peer) = self.peers.get_mut(&address) else { continue };
+            let due = peer.asked_ms.is_none_or(|asked_ms| now.awake_ms >= asked_ms + ASK_MS);
+            let wanted = self.start.wants_to_meet(&address) || (peer.up && member.extend.version.is_none());
+            if due && wanted {
+                peer.asked_ms = Some(now.awake_ms);
+                self.call(&address, Request::Own, Purpose::Meet);
+            }
+        }
+    }
+
+    fn met(&mut self, address: &Arc<str>, result: Result<Answer, Failure>, now: Now) {
+        match result {
+            Ok(Answer::Member(member)) => {
+                self.start.met(address, Some(member.extend.standing));
+                self.members.note_report(address, member.extend, now.wall_ms);
+            }
+            Ok(_) | Err(Failure::Said(..) | Failure::Refused) => self.start.met(address, None),
+            Err(Failure::Broken(_)) => self.start.missed(address),
+        }
+    }
+
+    fn snapshot(&self, from: Option<&str>, now: Now) -> Vec<Datum> {
+        let services = self.registry.services();
+        let filled = services.iter().filter(|service| service.has_ephemeral());
+        let mut data: Vec<_> = filled.map(|s| lists::whole(&self.registry, s, &self.view, now)).collect();
+        if from.is_some_and(|from| self.is_nacre(from)) {
+            let emptied = self.registry.removals().services().into_iter();
+            let emptied = emptied.filter(|key| self.registry.find_service(key).is_none_or(|s| !s.has_ephemeral()));
+            data.extend(emptied.map(|key| lists::nothing(&self.registry, &key, now)));
+        }
+        data
+    }
+
+    /// Other servers get what is there; those of this kind are also told what is not, and why.
+    fn lists_of(&self, from: Option<&str>, services: &[ServiceKey], now: Now) -> Vec<Datum> {
+        let tells_all = from.is_some_and(|from| self.is_nacre(from));
+        let of = |key: &ServiceKey| match self.registry.find_service(key) {
+            Some(service) => Some(lists::whole(&self.registry, &service, &self.view, now)),
+            None => tells_all.then(|| lists::nothing(&self.registry, key, now)),
+        };
+        services.iter().take(self.settings.batch_keys.max(1_000)).filter_map(of).collect()
+    }
+
+    /// How many lists are waiting to be told to the member at `address`; for figures and tests.
+    pub fn waiting(&self, address: &str) -> usize {
+        self.peers.get(address).map_or(0, |peer| peer.outbox.len())
+    }
+
+    /// The time about which this server can't know.
+    pub fn gap(&self) -> Gap {
+        self.standing().gap
+    }
+}
+
+/// Gives the instances of services that this server owns from now on, and did not before, their full time to beat. To be
+/// called before anybody can see `new`.
+pub fn welcome_services(registry: &Registry, old: &View, new: &View, awake_ms: u64) {
+    for service in registry.services() {
+        let name = &service.key().name;
+        if new.is_owner(name) && !old.is_owner(name) {
+            service.grant_grace(awake_ms);
+        }
+    }
+}
+
+fn is_at(owner: Owner<'_>, address: &str) -> bool {
+    matches!(owner, Owner::Peer(owner) if **owner == *address)
+}

@@ -1,0 +1,213 @@
+//! Checksums: sent for what this server owns, compared for what others own (`spec/distro.md` 7); and the health of
+//! instances whose services other kinds of servers own (`spec/members.md` 6).
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use super::{Core, Purpose, is_at, lists};
+use crate::cluster::message::{Answer, Failure, Request};
+use crate::model::ServiceKey;
+use crate::model::clock::Now;
+use crate::model::peer::{Datum, Merge};
+use crate::push::list::checksum_of;
+
+/// The checksum of a list without instances.
+const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
+/// Lists that wait to be fetched from one member; what is too much is found by the next round.
+const MAX_WANTED: usize = 100_000;
+/// Services whose health is to be asked of one member; the same.
+const MAX_UNSURE: usize = 10_000;
+
+/// What is to be fetched from a member.
+#[derive(Default)]
+pub(super) struct Fetching {
+    wanted: BTreeSet<ServiceKey>,
+    under_way: bool,
+    unsure: BTreeSet<ServiceKey>,
+    asking: bool,
+}
+
+impl Fetching {
+    pub(super) fn add(&mut self, services: impl IntoIterator<Item = ServiceKey>) {
+        let room = MAX_WANTED.saturating_sub(self.wanted.len());
+        self.wanted.extend(services.into_iter().take(room));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.wanted.clear();
+        self.unsure.clear();
+    }
+}
+
+impl Core {
+    pub(super) fn verify(&mut self, now: Now) {
+        let round = now.awake_ms >= self.verify_ms;
+        if round {
+            self.verify_ms = now.awake_ms + self.settings.verify_ms;
+        }
+        let due = |peer: &super::Peer| peer.up && !peer.verifying && (round || peer.verify_now);
+        let due: Vec<Arc<str>> = self.peers.iter().filter(|(_, peer)| due(peer)).map(|(to, _)| to.clone()).collect();
+        if due.is_empty() {
+            return;
+        }
+        let sums = self.own_checksums();
+        for to in due {
+            let Some(member) = self.members.find(&to).filter(|member| member.extend.version.is_some()) else { continue };
+            let Some(peer) = self.peers.get_mut(&to) else { continue };
+            peer.verify_now = false;
+            // That there is nothing is news to a server of this kind only.
+            if sums.is_empty() && !member.is_nacre() {
+                continue;
+            }
+            peer.verifying = true;
+            let request = Request::Checksums { source: self.view.own().clone(), sums: sums.clone() };
+            self.call(&to, request, Purpose::Verify);
+        }
+    }
+
+    fn own_checksums(&self) -> Vec<(ServiceKey, Option<Arc<str>>)> {
+        let services = self.registry.services();
+        let owned = services.iter().filter(|s| s.has_ephemeral() && self.view.is_owner(&s.key().name));
+        owned.map(|service| (service.key().clone(), Some(lists::checksum(service)))).collect()
+    }
+
+    /// Compares what the owner says with the copies here. Keys that it does not own, as this server sees it, say nothing:
+    /// both may think that they own it for a moment (nacos issue 10323).
+    pub(super) fn compare(&mut self, source: &str, sums: Vec<(ServiceKey, Option<Arc<str>>)>, _now: Now) {
+        if !self.start.may_tell() {
+            return;
+        }
+        let Some((source, _)) = self.peers.get_key_value(source) else { return };
+        let source = source.clone();
+        let nacre = self.is_nacre(&source);
+        let view = self.view.clone();
+        let is_its = |key: &ServiceKey| is_at(view.owner(&key.name), &source);
+        let mut wanted: Vec<ServiceKey> = Vec::new();
+        let mut named = HashSet::new();
+        for (key, sum) in sums.into_iter().filter(|(key, _)| is_its(key)) {
+            let mine = self.registry.find_service(&key).map(|service| lists::checksum(&service));
+            let mine = mine.as_deref().unwrap_or(EMPTY);
+            if sum.as_deref() != Some(mine) {
+                wanted.push(key.clone());
+            }
+            named.insert(key);
+        }
+        let mut gone = Vec::new();
+        for service in self.registry.services() {
+            let key = service.key();
+            if service.has_ephemeral() && is_its(key) && !named.contains(key) {
+                gone.push(key.clone());
+            }
+        }
+        if nacre {
+            wanted.append(&mut gone);
+        }
+        if let Some(peer) = self.peers.get_mut(&source) {
+            peer.fetch.add(wanted);
+        }
+        if !gone.is_empty() {
+            let empty = |service| Datum { service, told: Vec::new(), removed: None };
+            let merge = |service| Merge { datum: empty(service), whole: true, from_owner: true };
+            self.merge(source.clone(), gone.into_iter().map(merge).collect(), false);
+        }
+        self.fetch_more(&source);
+    }
+
+    pub(super) fn fetch_more(&mut self, from: &Arc<str>) {
+        let max = self.settings.batch_keys;
+        let Some(peer) = self.peers.get_mut(from).filter(|peer| !peer.fetch.under_way) else { return };
+        let mut services = Vec::new();
+        while services.len() < max {
+            let Some(service) = peer.fetch.wanted.pop_first() else { break };
+            services.push(service);
+        }
+        if !services.is_empty() {
+            peer.fetch.under_way = true;
+            self.call(from, Request::Fetch(services), Purpose::Fetch);
+        }
+    }
+
+    pub(super) fn fetched(&mut self, from: &Arc<str>, result: Result<Answer, Failure>) {
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        peer.fetch.under_way = false;
+        match result {
+            Ok(Answer::Data(data)) => {
+                let view = self.view.clone();
+                // Of what has come to this server meanwhile nobody else has the last word.
+                let merge = |datum: Datum| {
+                    let from_owner = is_at(view.owner(&datum.service.name), from) || !view.is_owner(&datum.service.name);
+                    Merge { datum, whole: true, from_owner }
+                };
+                let merges: Vec<Merge> = data.into_iter().map(merge).collect();
+                if !merges.is_empty() {
+                    self.merge(from.clone(), merges, false);
+                }
+                self.fetch_more(from);
+            }
+            // The next round is the retry.
+            Ok(_) | Err(_) => peer.fetch.wanted.clear(),
+        }
+    }
+
+    /// Tells other kinds of servers how healthy the services are that this server owns: they learn it in no other way.
+    pub(super) fn exchange_status(&mut self, now: Now) {
+        if now.awake_ms < self.status_ms {
+            return;
+        }
+        self.status_ms = now.awake_ms + self.settings.status_ms.1;
+        let members = self.members.others();
+        let plain = members.iter().filter(|member| member.extend.version.is_some() && !member.is_nacre());
+        let plain: Vec<Arc<str>> = plain.map(|member| member.address().into()).collect();
+        let plain: Vec<Arc<str>> = plain.into_iter().filter(|to| self.peers.get(to).is_some_and(|p| p.up)).collect();
+        if plain.is_empty() {
+            return;
+        }
+        for namespace in self.registry.namespaces() {
+            let services = namespace.services();
+            let owned = services.iter().filter(|s| !s.is_empty() && self.view.is_owner(&s.key().name));
+            let sums: Vec<_> = owned.map(|s| (s.key().name.clone(), checksum_of(s))).collect();
+            for to in &plain {
+                let (source, namespace) = (self.view.own().clone(), namespace.name().clone());
+                self.call(to, Request::Status { source, namespace, sums: sums.clone() }, Purpose::Status);
+            }
+        }
+    }
+
+    /// Asks how healthy the instances are of services whose checksum differs here.
+    pub(super) fn compare_status(&mut self, source: &str, namespace: &Arc<str>, sums: &[(Arc<str>, Arc<str>)]) {
+        let Some((source, _)) = self.peers.get_key_value(source) else { return };
+        let source = source.clone();
+        let mut unsure = Vec::new();
+        for (name, sum) in sums {
+            let Some(service) = self.registry.service(namespace, name) else { continue };
+            if is_at(self.view.owner(name), &source) && checksum_of(&service) != *sum {
+                unsure.push(service.key().clone());
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(&source) {
+            let room = MAX_UNSURE.saturating_sub(peer.fetch.unsure.len());
+            peer.fetch.unsure.extend(unsure.into_iter().take(room));
+        }
+        self.ask_health(&source);
+    }
+
+    fn ask_health(&mut self, source: &Arc<str>) {
+        let Some(peer) = self.peers.get_mut(source).filter(|peer| !peer.fetch.asking) else { return };
+        if let Some(service) = peer.fetch.unsure.pop_first() {
+            peer.fetch.asking = true;
+            self.call(source, Request::Statuses(service.clone()), Purpose::Health(service));
+        }
+    }
+
+    pub(super) fn health_told(&mut self, from: &Arc<str>, service: ServiceKey, result: Result<Answer, Failure>) {
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.fetch.asking = false;
+        }
+        if let Ok(Answer::Health(told)) = result
+            && !self.view.is_owner(&service.name)
+        {
+            self.actions.push(super::Action::Health(service, told));
+        }
+        self.ask_health(from);
+    }
+}

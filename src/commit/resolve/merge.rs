@@ -1,0 +1,206 @@
+//! What lists of peers come to: their difference to what is there, instance by instance.
+//!
+//! Of two copies of an instance the one that was changed later counts. An instance that only one side has was either
+//! taken out by the other or never known to it; removals are remembered for a while, and that decides. So two servers
+//! that both think they own a service, and one that comes back with its own store, lose nothing of what is alive
+//! (`spec/distro.md` 8 and 12; nacos issues 10323, 7734, 15857). Lists of other servers say less ([`Trace`] is missing): of
+//! those the owner's word counts, and others can only add what is not known yet.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{Resolved, Step, check_size, check_service_name};
+use crate::model::clock::Now;
+use crate::model::command::Outcome;
+use crate::model::peer::{Merge, Told, Trace};
+use crate::model::{Instance, InstanceKey, Row, ServiceKey};
+use crate::registry::{Registry, Service, Slot, is_cluster_name};
+
+/// Takes in lists. What no server may hold (names, sizes) is left out.
+pub(super) fn merge(registry: &Registry, merges: &[Merge], now: Now) -> Resolved {
+    let mut taking = Taking { registry, now, steps: Vec::new(), back: Vec::new() };
+    for merge in merges {
+        taking.list(merge);
+    }
+    Resolved { steps: taking.steps, outcome: Ok(Outcome::Merged(taking.back)) }
+}
+
+struct Taking<'a> {
+    registry: &'a Registry,
+    now: Now,
+    steps: Vec<Step>,
+    /// What the sender should hear of.
+    back: Vec<InstanceKey>,
+}
+
+impl Taking<'_> {
+    fn list(&mut self, merge: &Merge) {
+        let datum = &merge.datum;
+        let service = self.registry.find_service(&datum.service);
+        if service.is_none() && check_service_name(&datum.service.name).is_err() {
+            tracing::debug!(service = &*datum.service.name, "a peer told of a service that nobody may make");
+            return;
+        }
+        if service.is_none() && datum.told.is_empty() && merge.whole {
+            self.steps.push(Step::Ensure(datum.service.clone()));
+        }
+        for told in &datum.told {
+            self.told(merge, told, service.as_deref());
+        }
+        for (key, removed_ms) in datum.removed.iter().flat_map(|removed| &removed.keys) {
+            self.removed(merge, key, *removed_ms, service.as_deref());
+        }
+        if let Some(service) = service.filter(|_| merge.whole) {
+            self.absent(merge, &service);
+        }
+    }
+
+    fn told(&mut self, merge: &Merge, told: &Told, service: Option<&Service>) {
+        let key = &told.key;
+        let fits = key.ephemeral && key.service == merge.datum.service && is_cluster_name(&key.cluster);
+        if !fits || check_size(&Row::Instance(key.clone(), Some(told.instance.clone()))).is_err() {
+            tracing::debug!(service = &*key.service.name, ip = &*key.ip, "a peer told of an instance that can't be");
+            return;
+        }
+        match service.and_then(|service| service.find(&key.cluster, &key.ip, key.port, true)) {
+            Some(slot) => self.known(merge, told, &slot),
+            None => self.unknown(merge, told),
+        }
+    }
+
+    /// An instance that is not here.
+    fn unknown(&mut self, merge: &Merge, told: &Told) {
+        let removed_ms = self.registry.removals().when(&told.key);
+        let lived = |alive_ms: u64| removed_ms.is_none_or(|removed_ms| alive_ms > removed_ms);
+        let welcome = match told.trace {
+            Some(trace) => lived(self.alive_ms(trace)),
+            None if merge.from_owner => true,
+            // Whoever is silent for longer is not brought back by a copy.
+            None => {
+                let silent_ms = self.now.wall_ms.saturating_sub(told.last_beat_ms);
+                silent_ms <= told.instance.delete_timeout_ms() && lived(told.last_beat_ms)
+            }
+        };
+        if welcome {
+            self.put(told, told.instance.clone());
+        } else if merge.from_owner {
+            self.back.push(told.key.clone());
+        }
+    }
+
+    /// An instance that is here as well.
+    fn known(&mut self, merge: &Merge, told: &Told, slot: &Slot) {
+        let mine = slot.instance();
+        let changed_ms = told.trace.map(|trace| trace.changed_ms);
+        let newer = match changed_ms {
+            Some(changed_ms) if changed_ms == slot.changed_ms() => merge.from_owner,
+            Some(changed_ms) => changed_ms > slot.changed_ms(),
+            None => merge.from_owner,
+        };
+        if !newer {
+            let differs = *mine != *told.instance;
+            if merge.from_owner && differs && told.trace.is_some() {
+                self.back.push(told.key.clone());
+            }
+            return self.heard(told, slot, slot.changed_ms());
+        }
+        // Who owns the service, or beats here, says how healthy an instance is.
+        let healthy = if merge.from_owner { told.instance.healthy } else { mine.healthy };
+        let instance = if healthy == told.instance.healthy {
+            told.instance.clone()
+        } else {
+            Arc::new(Instance { healthy, ..(*told.instance).clone() })
+        };
+        if *mine == *instance {
+            return self.heard(told, slot, changed_ms.unwrap_or(slot.changed_ms()));
+        }
+        self.put(told, instance);
+    }
+
+    fn put(&mut self, told: &Told, instance: Arc<Instance>) {
+        let (changed_ms, heard_ms) = (told.trace.map_or(0, |trace| trace.changed_ms), self.heard_ms(told));
+        self.steps.push(Step::Told { row: Row::Instance(told.key.clone(), Some(instance)), changed_ms, heard_ms });
+    }
+
+    /// Only what is known of it is new.
+    fn heard(&mut self, told: &Told, slot: &Slot, changed_ms: u64) {
+        let heard_ms = self.heard_ms(told);
+        if heard_ms > slot.last_beat_ms() || changed_ms != slot.changed_ms() {
+            self.steps.push(Step::Trace { key: told.key.clone(), changed_ms, heard_ms });
+        }
+    }
+
+    /// Awake time; 0: never.
+    fn heard_ms(&self, told: &Told) -> u64 {
+        let ago_ms = told.trace.and_then(|trace| trace.heard_ago_ms);
+        ago_ms.map_or(0, |ago_ms| self.now.awake_before(ago_ms))
+    }
+
+    /// Until when an instance is known to have lived, epoch ms.
+    fn alive_ms(&self, trace: Trace) -> u64 {
+        let heard_ms = trace.heard_ago_ms.map_or(0, |ago_ms| self.now.wall_ms.saturating_sub(ago_ms));
+        trace.changed_ms.max(heard_ms)
+    }
+
+    fn alive_here_ms(&self, slot: &Slot) -> u64 {
+        let heard_ms = if slot.last_beat_ms() == 0 { 0 } else { self.now.wall_of(slot.last_beat_ms()) };
+        slot.changed_ms().max(heard_ms)
+    }
+
+    fn removed(&mut self, merge: &Merge, key: &InstanceKey, removed_ms: u64, service: Option<&Service>) {
+        if !key.ephemeral || key.service != merge.datum.service {
+            return;
+        }
+        match service.and_then(|service| service.find(&key.cluster, &key.ip, key.port, true)) {
+            Some(slot) if self.alive_here_ms(&slot) <= removed_ms => self.remove(key.clone(), removed_ms),
+            Some(_) if merge.from_owner => self.back.push(key.clone()),
+            Some(_) => {}
+            None => self.steps.push(Step::WasRemoved(key.clone(), removed_ms)),
+        }
+    }
+
+    fn remove(&mut self, key: InstanceKey, removed_ms: u64) {
+        self.steps.push(Step::Told { row: Row::Instance(key, None), changed_ms: removed_ms, heard_ms: 0 });
+    }
+
+    /// Instances that are here and not in the whole list of the sender: it took them out, or it never knew them.
+    fn absent(&mut self, merge: &Merge, service: &Service) {
+        if !merge.from_owner {
+            return;
+        }
+        let datum = &merge.datum;
+        let named = datum.told.iter().map(|told| &told.key);
+        let taken_out = datum.removed.iter().flat_map(|removed| removed.keys.iter().map(|(key, _)| key));
+        let named: HashSet<&InstanceKey> = named.chain(taken_out).collect();
+        let since_ms = datum.removed.as_ref().map(|removed| removed.since_ms);
+        for slot in service.view().slots.iter().filter(|slot| slot.is_ephemeral()) {
+            let key = slot.key(service.key());
+            if named.contains(&key) {
+                continue;
+            }
+            // It knows of all that it took out since then: what lived after that, it never knew.
+            if since_ms.is_some_and(|since_ms| self.alive_here_ms(slot) >= since_ms) {
+                self.back.push(key);
+            } else {
+                self.remove(key, self.alive_here_ms(slot));
+            }
+        }
+    }
+}
+
+/// Takes over how healthy the owner says that instances are.
+pub(super) fn health(registry: &Registry, service: &ServiceKey, told: &[(Box<str>, i32, bool)]) -> Resolved {
+    let slots = registry.find_service(service).map(|service| service.view().slots).unwrap_or_default();
+    let said: std::collections::HashMap<(&str, i32), bool> =
+        told.iter().map(|(ip, port, healthy)| ((&**ip, *port), *healthy)).collect();
+    let steps = slots.iter().filter_map(|slot| {
+        let healthy = *said.get(&(slot.ip(), slot.port()))?;
+        let mine = slot.instance();
+        (mine.healthy != healthy).then(|| Step::Told {
+            row: Row::Instance(slot.key(service), Some(Arc::new(Instance { healthy, ..(*mine).clone() }))),
+            changed_ms: slot.changed_ms(),
+            heard_ms: 0,
+        })
+    });
+    Resolved { steps: steps.collect(), outcome: Ok(Outcome::Done) }
+}

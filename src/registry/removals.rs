@@ -1,0 +1,144 @@
+//! Ephemeral instances that were taken out of late: so that a peer that has not heard of it can be told, and does not
+//! bring them back. Kept in memory only, and only where there are peers.
+
+use std::collections::{HashMap, VecDeque};
+
+use parking_lot::Mutex;
+
+use crate::model::{InstanceKey, ServiceKey};
+
+/// How long a removal is remembered. Who has been cut off for longer learns by the whole list.
+pub const KEEP_MS: u64 = 120_000;
+/// The most that are remembered; one more, and the oldest is forgotten early.
+const MAX_KEPT: usize = 200_000;
+
+/// See the module.
+#[derive(Default)]
+pub struct Removals(Mutex<Option<Kept>>);
+
+struct Kept {
+    /// Every removal since then is known (epoch ms).
+    since_ms: u64,
+    /// In the order in which they were noted; what was noted again or forgotten is passed over later.
+    order: VecDeque<(u64, InstanceKey)>,
+    services: HashMap<ServiceKey, HashMap<InstanceKey, u64>>,
+}
+
+impl Removals {
+    /// Remembers from now on (epoch ms).
+    pub fn start(&self, wall_ms: u64) {
+        let mut kept = self.0.lock();
+        kept.get_or_insert_with(|| Kept { since_ms: wall_ms, order: VecDeque::new(), services: HashMap::new() });
+    }
+
+    /// `key` was taken out at `removed_ms`; it is `wall_ms` now.
+    pub fn note(&self, key: &InstanceKey, removed_ms: u64, wall_ms: u64) {
+        let mut kept = self.0.lock();
+        let Some(kept) = kept.as_mut() else { return };
+        kept.expire(wall_ms);
+        let of_service = kept.services.entry(key.service.clone()).or_default();
+        let known = of_service.entry(key.clone()).or_default();
+        if *known < removed_ms {
+            *known = removed_ms;
+            kept.order.push_back((removed_ms, key.clone()));
+        }
+        while kept.order.len() > MAX_KEPT {
+            kept.forget_oldest();
+        }
+    }
+
+    /// `key` is there again.
+    pub fn forget(&self, key: &InstanceKey) {
+        if let Some(kept) = self.0.lock().as_mut() {
+            kept.forget(key);
+        }
+    }
+
+    /// When `key` was taken out (epoch ms), if that is remembered.
+    pub fn when(&self, key: &InstanceKey) -> Option<u64> {
+        self.0.lock().as_ref()?.services.get(&key.service)?.get(key).copied()
+    }
+
+    /// Services of which something was taken out, in order of keys.
+    pub fn services(&self) -> Vec<ServiceKey> {
+        let kept = self.0.lock();
+        let mut all: Vec<_> = kept.iter().flat_map(|kept| kept.services.keys().cloned()).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// What was taken out of `service`, in order of keys, and since when (epoch ms) that is complete. `None`: nothing is
+    /// remembered here.
+    pub fn of(&self, service: &ServiceKey, wall_ms: u64) -> Option<(u64, Vec<(InstanceKey, u64)>)> {
+        let mut kept = self.0.lock();
+        let kept = kept.as_mut()?;
+        kept.expire(wall_ms);
+        let of_service = kept.services.get(service).into_iter().flatten();
+        let mut keys: Vec<_> = of_service.map(|(key, removed_ms)| (key.clone(), *removed_ms)).collect();
+        keys.sort_unstable();
+        Some((kept.since_ms, keys))
+    }
+}
+
+impl Kept {
+    fn expire(&mut self, wall_ms: u64) {
+        let oldest_ms = wall_ms.saturating_sub(KEEP_MS);
+        while self.order.front().is_some_and(|(removed_ms, _)| *removed_ms < oldest_ms) {
+            self.forget_oldest();
+        }
+        self.since_ms = self.since_ms.max(oldest_ms);
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((removed_ms, key)) = self.order.pop_front() else { return };
+        if self.services.get(&key.service).and_then(|of_service| of_service.get(&key)) == Some(&removed_ms) {
+            self.forget(&key);
+        }
+        self.since_ms = self.since_ms.max(removed_ms + 1);
+    }
+
+    fn forget(&mut self, key: &InstanceKey) {
+        let Some(of_service) = self.services.get_mut(&key.service) else { return };
+        of_service.remove(key);
+        if of_service.is_empty() {
+            self.services.remove(&key.service);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(ip: &str) -> InstanceKey {
+        let service = ServiceKey::new("public", "g@@s");
+        InstanceKey { service, cluster: "DEFAULT".into(), ip: ip.into(), port: 80, ephemeral: true }
+    }
+
+    #[test]
+    fn they_are_known_for_a_while_and_it_is_known_since_when() {
+        let removals = Removals::default();
+        removals.note(&key("a"), 5, 5);
+        assert_eq!(removals.of(&key("a").service, 5), None, "not where there are no peers");
+        removals.start(1_000);
+        removals.note(&key("b"), 2_000, 2_000);
+        removals.note(&key("a"), 3_000, 3_000);
+        removals.note(&key("c"), 4_000, 4_000);
+        removals.forget(&key("c"));
+        let known = removals.of(&key("a").service, 4_000);
+        assert_eq!(known, Some((1_000, vec![(key("a"), 3_000), (key("b"), 2_000)])));
+        assert_eq!((removals.when(&key("b")), removals.when(&key("c"))), (Some(2_000), None));
+        let known = removals.of(&key("a").service, 2_500 + KEEP_MS);
+        assert_eq!(known, Some((2_500, vec![(key("a"), 3_000)])));
+    }
+
+    #[test]
+    fn a_later_removal_of_the_same_counts_alone() {
+        let removals = Removals::default();
+        removals.start(0);
+        removals.note(&key("a"), 1_000, 1_000);
+        removals.note(&key("a"), 9_000, 9_000);
+        removals.note(&key("a"), 4_000, 9_000);
+        assert_eq!(removals.of(&key("a").service, 5_000 + KEEP_MS), Some((5_000, vec![(key("a"), 9_000)])));
+    }
+}
