@@ -6,10 +6,10 @@ use std::mem::{Discriminant, discriminant};
 
 use foldhash::fast::FixedState;
 
-use super::{Origin, Waiter};
 use super::lines::{self, Cause};
 use super::resolve::{Resolved, Step};
 use super::status::{self, Fate, Status};
+use super::{Origin, Waiter};
 use crate::error::{Error, Result};
 use crate::model::clock::Now;
 use crate::model::command::{Command, Outcome};

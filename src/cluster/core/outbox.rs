@@ -66,7 +66,11 @@ impl Outbox {
     }
 
     /// Takes services out, at most `max`, and no more once `is_full` says so after one of them.
-    fn take(&mut self, max: usize, mut is_full: impl FnMut(&ServiceKey, &Pending) -> bool) -> Vec<(ServiceKey, Pending)> {
+    fn take(
+        &mut self,
+        max: usize,
+        mut is_full: impl FnMut(&ServiceKey, &Pending) -> bool,
+    ) -> Vec<(ServiceKey, Pending)> {
         let mut taken = Vec::new();
         while taken.len() < max {
             let Some((service, pending)) = self.0.pop_first() else { break };

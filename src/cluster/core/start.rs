@@ -155,7 +155,8 @@ impl Core {
             let standing = member.extend.standing?;
             let address: Arc<str> = member.address().into();
             let there = self.peers.get(&address).is_some_and(|peer| peer.up);
-            (there && standing.phase == Phase::Ready && knows_better(standing.gap, mine)).then_some((address, standing.gap))
+            (there && standing.phase == Phase::Ready && knows_better(standing.gap, mine))
+                .then_some((address, standing.gap))
         });
         if let Some((address, gap)) = better {
             self.load_from(address, closed_by(mine, gap));

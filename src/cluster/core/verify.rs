@@ -52,7 +52,9 @@ impl Core {
         }
         let sums = self.own_checksums();
         for to in due {
-            let Some(member) = self.members.find(&to).filter(|member| member.extend.version.is_some()) else { continue };
+            let Some(member) = self.members.find(&to).filter(|member| member.extend.version.is_some()) else {
+                continue;
+            };
             let Some(peer) = self.peers.get_mut(&to) else { continue };
             peer.verify_now = false;
             // That there is nothing is news to a server of this kind only.
@@ -135,7 +137,8 @@ impl Core {
                 let view = self.view.clone();
                 // Of what has come to this server meanwhile nobody else has the last word.
                 let merge = |datum: Datum| {
-                    let from_owner = is_at(view.owner(&datum.service.name), from) || !view.is_owner(&datum.service.name);
+                    let from_owner =
+                        is_at(view.owner(&datum.service.name), from) || !view.is_owner(&datum.service.name);
                     Merge { datum, whole: true, from_owner }
                 };
                 let merges: Vec<Merge> = data.into_iter().map(merge).collect();

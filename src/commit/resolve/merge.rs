@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Resolved, Step, check_size, check_service_name};
+use super::{Resolved, Step, check_service_name, check_size};
 use crate::model::clock::Now;
 use crate::model::command::Outcome;
 use crate::model::peer::{Merge, Told, Trace};

@@ -6,7 +6,6 @@ pub use services::services;
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::argument;
 use super::service::not_found;
@@ -50,7 +49,8 @@ pub fn instances(call: &Call<'_>) -> Result<Step> {
     slots.sort_unstable_by(|a, b| (a.is_ephemeral(), a.ip(), a.port()).cmp(&(b.is_ephemeral(), b.ip(), b.port())));
     let shown = slots.get(cut(page_no.into(), page_size.into(), slots.len())?).unwrap_or_default();
     let held: Vec<_> = shown.iter().map(|slot| (slot.clone(), slot.instance())).collect();
-    let listed = held.iter().map(|one| Listed { host: host(one), last_beat_ms: last_beat_ms(call.app, &service, &one.0) });
+    let listed =
+        held.iter().map(|one| Listed { host: host(one), last_beat_ms: last_beat_ms(call.app, &service, &one.0) });
     Step::json(shape::instances(&named.name, listed, slots.len()))
 }
 
