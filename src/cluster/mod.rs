@@ -4,6 +4,7 @@ pub mod core;
 pub mod members;
 pub mod message;
 pub mod ownership;
+pub mod peer;
 
 use std::sync::Arc;
 
