@@ -2,9 +2,10 @@
 //!
 //! The only reader of conf/ and of the environment. Names are those of Nacos where it has one
 //! (`spec/configuration.md`); `conf/application.properties` says what each means. A value that can't be used is an
-//! [`Error::Setup`] of one line with key, value, origin and what is allowed.
+//! [`Error::Setup`](crate::error::Error::Setup) of one line with key, value, origin and what is allowed.
 
 mod auth;
+mod cluster;
 mod diff;
 pub mod flags;
 mod keys;
@@ -22,17 +23,21 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 pub use auth::{AuthSettings, Secret};
+pub use cluster::{ClusterSettings, NamedBy};
 pub use diff::{Diff, diff};
 pub use flags::{Flags, Place, StoreCommand, StoreFlags};
 use ipnet::IpNet;
 pub use keys::{ALL as KEYS, Key};
 pub use log::{LogFileSettings, LogSettings};
-pub use members::Member;
+pub use members::{Member, read_file as read_members};
 pub use metrics::MetricsSettings;
 pub use sources::{Setting, Source};
 use sources::{Sources, bad_value};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+
+/// Name of the property for which members also count when a file names them.
+pub const MEMBERS_KEY: &str = keys::MEMBERS.name;
 
 /// Longest time that can be set: 365 days, in ms.
 const MAX_MS: u64 = 365 * 24 * 3_600_000;
@@ -59,8 +64,12 @@ pub struct Config {
     /// Whether the node has no peers: nobody else is named, or `nacos.standalone` is true.
     pub standalone: bool,
     /// Members of the cluster as named, this node included if it is named: by `--member`, else `conf/cluster.conf`, else
-    /// `nacos.member.list`. Empty with `nacos.standalone`.
+    /// `nacos.member.list`; each once. Empty with `nacos.standalone`.
     pub members: Vec<Member>,
+    /// Who names the members.
+    pub named_by: NamedBy,
+    /// What the members do for each other.
+    pub cluster: ClusterSettings,
     /// Who may do what.
     pub auth: AuthSettings,
     /// The store.
@@ -119,6 +128,8 @@ pub struct HttpLimits {
     pub max_header_bytes: usize,
     /// Body of a request, bytes (`nacre.http.max-body-bytes`).
     pub max_body_bytes: usize,
+    /// Body of what a member of the cluster sends, bytes (`nacre.cluster.max-body-bytes`).
+    pub max_peer_body_bytes: usize,
     /// For request line and headers to arrive, ms (`nacre.http.head-timeout-ms`).
     pub head_timeout_ms: u64,
     /// For a body to arrive, ms (`nacre.http.body-timeout-ms`).
@@ -269,7 +280,7 @@ impl Config {
         let server_ip = sources.read_optional(&keys::IP, value::address)?;
         let ip = server_ip.or(sources.read_optional(&keys::INETUTILS_IP, value::address)?);
         let function_mode = sources.read(&keys::FUNCTION_MODE, function_mode)?;
-        let (standalone, members) = membership(&mut sources, &home, |member| member.is_own(ip.as_deref(), bind, port))?;
+        let (members, named_by) = cluster::named(&mut sources, &home)?;
         let auth = AuthSettings::read(&mut sources)?;
         let log = LogSettings::read(&mut sources, &home)?;
         let mut config = Self {
@@ -278,10 +289,12 @@ impl Config {
             port,
             bind,
             context_path,
-            ip,
             function_mode,
-            standalone,
+            standalone: members.iter().all(|member| member.is_own(ip.as_deref(), bind, port)),
+            ip,
             members,
+            named_by,
+            cluster: ClusterSettings::read(&mut sources)?,
             auth,
             store: StoreSettings::read(&mut sources)?,
             restore: RestoreSettings::read(&mut sources)?,
@@ -301,17 +314,28 @@ impl Config {
 
     /// Takes over from `later` what counts without a restart, as [`diff()`] will compare it from now on.
     pub fn take_live(&mut self, later: Config) {
+        let live = KEYS.iter().filter(|key| diff::is_live(key, self, &later));
+        let live: Vec<&str> = live.map(|key| key.name).collect();
         for setting in &mut self.settings {
-            let is_live = KEYS.iter().any(|key| key.name == setting.key && key.is_live());
+            let is_live = live.contains(&setting.key);
             if let Some(new) = later.settings.iter().find(|new| is_live && new.key == setting.key) {
                 setting.clone_from(new);
             }
+        }
+        if live.contains(&keys::MEMBERS.name) {
+            self.members = later.members;
+            self.named_by = later.named_by;
         }
         let max_connections = self.http.max_connections;
         self.http = HttpLimits { max_connections, ..later.http };
         self.auth = later.auth;
         self.push_allow_client_ip = later.push_allow_client_ip;
         self.log = LogSettings { format: self.log.format, ..later.log };
+    }
+
+    /// Whether this is the node itself, as far as that shows without asking the network.
+    pub fn is_own(&self, member: &Member) -> bool {
+        member.is_own(self.ip.as_deref(), self.bind, self.port)
     }
 
     /// `HOME/conf`.
@@ -360,6 +384,7 @@ impl HttpLimits {
         Ok(Self {
             max_header_bytes: sources.read(&keys::HEADER_SIZE, |text| bytes(text, 32 << 10, 16 << 20))?,
             max_body_bytes: sources.read(&keys::BODY_SIZE, |text| bytes(text, 64 << 10, 1 << 30))?,
+            max_peer_body_bytes: sources.read(&keys::PEER_BODY_SIZE, |text| bytes(text, 64 << 10, 1 << 30))?,
             head_timeout_ms: sources.read(&keys::HEAD_TIMEOUT, |text| whole(text, 100, 3_600_000))?,
             body_timeout_ms: sources.read(&keys::BODY_TIMEOUT, |text| whole(text, 100, 3_600_000))?,
             idle_timeout_ms: sources.read(&keys::IDLE_TIMEOUT, |text| whole(text, 100, 3_600_000))?,
@@ -428,36 +453,5 @@ fn function_mode(text: &str) -> Result<FunctionMode, String> {
         "" | "all" => Ok(FunctionMode::All),
         "naming" => Ok(FunctionMode::Naming),
         _ => Err("blank or naming: this server does naming only".to_owned()),
-    }
-}
-
-/// Whether the node stands alone, and the members that are named. Others than the node itself are refused for now.
-fn membership(sources: &mut Sources, home: &Path, own: impl Fn(&Member) -> bool) -> Result<(bool, Vec<Member>)> {
-    let alone = sources.read(&keys::STANDALONE, value::boolean)?;
-    let listed = sources.read(&keys::MEMBERS, members::list)?;
-    let source = sources.last_source().clone();
-    let path = home.join("conf").join("cluster.conf");
-    let (in_file, skipped) = match properties::read_file(&path)? {
-        Some(bytes) if !matches!(source, Source::Flag(_)) => members::file(&String::from_utf8_lossy(&bytes)),
-        _ => Default::default(),
-    };
-    for (line, text) in skipped {
-        let text = format!("{} line {line}: {} is not host:port, skipped", path.display(), value::shown(&text));
-        sources.note(NoteLevel::Warn, text);
-    }
-    let (members, origin) =
-        if in_file.is_empty() { (listed, source.to_string()) } else { (in_file, path.display().to_string()) };
-    if alone {
-        if !members.is_empty() {
-            sources.note(NoteLevel::Warn, format!("nacos.standalone is true: the members of {origin} are ignored"));
-        }
-        return Ok((true, Vec::new()));
-    }
-    match members.iter().find(|member| !own(member)) {
-        None => Ok((true, members)),
-        Some(other) => Err(Error::Setup(format!(
-            "member {other} (from {origin}): clustering is not built yet; name no other members, or set --ip if this \
-             is the node itself"
-        ))),
     }
 }

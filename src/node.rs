@@ -3,26 +3,29 @@
 
 mod accounts;
 mod address;
+mod cluster;
 mod figures;
 mod listener;
 mod reload;
 mod restore;
 mod signals;
 mod systemd;
+mod watch;
 
 use std::sync::Arc;
 
+use cluster::{Following, Joining};
 use figures::Figures;
 use socket2::Socket;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::Signal;
 
-use crate::cluster::members::Members;
-use crate::commit;
+use crate::cluster::driver::{Driver, Notes};
+use crate::commit::{self, Listener};
 use crate::config::{self, Config, Flags};
 use crate::error::{Error, Result};
-use crate::health::{self, Health, Inbox};
+use crate::health::{self, Health, Inbox, IsOwner};
 use crate::http::actuator::{Actuator, Alone, Collect};
 use crate::http::call::App;
 use crate::http::conn::Conn;
@@ -30,7 +33,6 @@ use crate::http::live::Live;
 use crate::http::router::{self, Router};
 use crate::http::server::{Limits, Server};
 use crate::model::clock::AwakeClock;
-use crate::model::member::Member;
 use crate::push::{Push, Sender};
 use crate::registry::Registry;
 use crate::store;
@@ -48,7 +50,7 @@ pub use reload::log_directives;
 ///
 /// # Errors
 /// [`Error::Setup`] with one line about what is in the way: the data folder, the port, threads.
-pub fn run(config: Config, flags: Flags) -> Result<()> {
+pub fn run(mut config: Config, flags: Flags) -> Result<()> {
     let watch = Watch::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build();
     let runtime = runtime.map_err(|e| Error::Setup(format!("no runtime: {e}")))?;
@@ -57,24 +59,37 @@ pub fn run(config: Config, flags: Flags) -> Result<()> {
     let metrics_socket = config.metrics.bind.map(|(address, port)| listener::bind(address, port)).transpose()?;
     listener::make_room(config.http.max_connections);
     let port = listener::port(&socket).unwrap_or(config.port);
-    let own = Member::new(&address::own_host(config.ip.as_deref(), config.bind), port);
     let clock = AwakeClock::starting_at(1);
     let inbox = Inbox::default();
     let registry = Arc::new(Registry::default());
+    let members = cluster::meet(&mut config, port);
     let push = Push::new(clock.clone(), config.push_allow_client_ip.clone());
     let (store, report) = restore::restore(&config, &registry, &clock, &inbox, &push)?;
     let restored = serde_json::to_vec(&report).map_err(|e| Error::Setup(format!("the restore report: {e}")))?;
     let auth = accounts::auth(&config)?;
     let store_stats = store.stats();
-    let (noted, told) = (inbox.clone(), push.clone());
-    let (commit, committer) = commit::start(
-        registry.clone(),
-        store,
-        clock.clone(),
-        commit_options(&config),
-        vec![Box::new(move |_, changes| noted.note(changes)), Box::new(move |_, changes| told.note(changes))],
-    )?;
-    let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, health_options(&config))?;
+    let (noted, told, notes) = (inbox.clone(), push.clone(), Notes::default());
+    let mut listeners: Vec<Listener> =
+        vec![Box::new(move |_, changes| noted.note(changes)), Box::new(move |_, changes| told.note(changes))];
+    if !config.standalone {
+        let notes = notes.clone();
+        listeners.push(Box::new(move |origin, changes| notes.note(origin, changes)));
+    }
+    let (commit, committer) =
+        commit::start(registry.clone(), store, clock.clone(), commit_options(&config), listeners)?;
+    let health_options = health_options(&config, cluster::is_owner(members.clone(), registry.clone()));
+    let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, health_options)?;
+    let joining = Joining {
+        config: &config,
+        members: &members,
+        registry: &registry,
+        commit: &commit,
+        clock: &clock,
+        notes,
+        report: &report,
+    };
+    let cluster = cluster::join(joining)?;
+    let driver = cluster.clone().map(|cluster| Driver::start(cluster, runtime.handle().clone())).transpose()?;
     let sender = Sender::start(push.clone(), registry.clone(), commit.clone(), config.bind)?;
     let server = Server::new(limits(&config));
     let traffic = Arc::new(router::traffic());
@@ -98,11 +113,15 @@ pub fn run(config: Config, flags: Flags) -> Result<()> {
         commit: commit.clone(),
         clock,
         context: config.context_path.clone(),
-        members: Arc::new(Members::alone(own)),
-        cluster: None,
+        members,
+        cluster,
         port,
         function_mode: function_mode(&config),
-        live: Live::new(config.http.cors_allow_origins.clone(), config.http.max_body_bytes),
+        live: Live::new(
+            config.http.cors_allow_origins.clone(),
+            config.http.max_body_bytes,
+            config.http.max_peer_body_bytes,
+        ),
         push,
         auth,
         restore_report: restored.into(),
@@ -111,6 +130,9 @@ pub fn run(config: Config, flags: Flags) -> Result<()> {
     };
     let served = Served { config, flags, app, server, socket, metrics_socket };
     let served = serve(&runtime, served, hang_ups);
+    if let Some(driver) = driver {
+        driver.stop();
+    }
     health.stop();
     sender.stop();
     commit.stop();
@@ -135,11 +157,17 @@ struct Served {
 fn serve(runtime: &Runtime, served: Served, hang_ups: Signal) -> Result<()> {
     let Served { config, flags, app, server, socket, metrics_socket } = served;
     runtime.block_on(async move {
+        if let Some(cluster) = &app.cluster {
+            cluster::compare_first(cluster, config.restore.peer_wait_ms).await;
+        }
         let listener = listener::listen(socket)?;
         let metrics_listener = metrics_socket.map(listener::listen).transpose()?;
         accounts::ensure_admin(&config, &app).await?;
         let stop = signals::told_to_stop()?;
         announce(&listener, &app);
+        if let Some(cluster) = &app.cluster {
+            cluster.serve();
+        }
         systemd::ready(&systemd::status(&app.registry, &app.commit));
         let watching = tokio::spawn(systemd::watch(app.registry.clone(), app.commit.clone(), app.clock.clone()));
         if let Some(listener) = metrics_listener {
@@ -148,7 +176,8 @@ fn serve(runtime: &Runtime, served: Served, hang_ups: Signal) -> Result<()> {
         }
         tokio::spawn(performance::run(numbers(app.registry.clone(), app.push.clone())));
         let (app, max_connections) = (Arc::new(app), config.http.max_connections);
-        let reload = Reload { flags, config, app: app.clone(), server: server.clone() };
+        let following = Following::start(&config, app.members.clone())?;
+        let reload = Reload { flags, config, app: app.clone(), server: server.clone(), following };
         let reloading = tokio::spawn(reload.run(hang_ups));
         let router = Arc::new(Router::new(app, max_connections));
         let answer = move |request, conn: Arc<Conn>| router.answer(request, conn);
@@ -186,9 +215,10 @@ fn announce(listener: &TcpListener, app: &App) {
         context = app.context,
         services = app.registry.service_count(),
         instances = app.registry.instance_count(),
-        "Nacos started successfully in stand alone mode. use embedded storage"
+        "Nacos started successfully in {} mode. use embedded storage",
+        if app.cluster.is_some() { "cluster" } else { "stand alone" }
     );
-    tracing::info!(target: "nacre::cluster", "[serverlist] updated to : [{}]", app.members.own().address());
+    cluster::announce(&app.members);
     if app.auth.is_enabled() {
         return;
     }
@@ -233,12 +263,12 @@ fn commit_options(config: &Config) -> commit::Options {
     }
 }
 
-fn health_options(config: &Config) -> health::Options {
+fn health_options(config: &Config, is_owner: IsOwner) -> health::Options {
     let naming = &config.naming;
     health::Options {
         expire_instance: naming.expire_instance,
         clean_empty: naming.empty_service_clean.then_some((naming.clean_initial_delay_ms, naming.clean_period_ms)),
-        is_owner: Arc::new(|_| true),
+        is_owner,
     }
 }
 

@@ -75,6 +75,7 @@ const CRATE_ROOMS: &[(&str, &[&str])] = &[
     ("clap_mangen", &["main"]),
     ("sd_notify", &["node::systemd"]),
     ("java_properties", &["config"]),
+    ("notify", &["node::watch"]),
     ("indicatif", &["telemetry::progress", "tools"]),
     ("openraft", &["consensus"]),
     ("prometheus", &["telemetry::page"]),

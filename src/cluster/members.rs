@@ -104,6 +104,15 @@ impl Members {
         self.find(address).is_some()
     }
 
+    /// How the member at `address` is; `None` when it is none.
+    pub fn state(&self, address: &str) -> Option<State> {
+        let list = self.list.read();
+        match list.others.get(address) {
+            Some(entry) => Some(entry.member.state),
+            None => (list.own.address() == address).then_some(list.own.state),
+        }
+    }
+
     /// Whether there is nobody else.
     pub fn is_alone(&self) -> bool {
         self.view.read().is_alone()

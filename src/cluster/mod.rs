@@ -1,34 +1,108 @@
 //! The servers that belong together: who they are, who owns what, what they tell each other.
+//!
+//! [`core`] decides, without I/O; [`driver`] carries out; [`peer`] speaks HTTP; `http` asks [`Cluster`].
 
 pub mod core;
+pub mod driver;
 pub mod members;
 pub mod message;
 pub mod ownership;
 pub mod peer;
 
 use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+
+use self::core::{Action, Core, Settings, welcome_services};
+use driver::{Intake, Notes};
 use members::Members;
 use message::{Answer, Request};
+use peer::Peers;
 
+use crate::commit::Commit;
 use crate::error::{Error, Result};
+use crate::model::clock::{AwakeClock, Now};
+use crate::model::peer::{Phase, Standing};
 use crate::registry::Registry;
+
+/// What readiness and refused clients are told while there are no data.
+const NOT_INITIALIZED: &str = "Distro protocol is not initialized";
+/// Instances restored from the store count as changed so long before the store was last right: a change that a peer
+/// made just before that may not have arrived any more.
+const DOUBT_MS: u64 = 1_000;
+
+/// Requests of members that are answered at a time: each may hold lists in memory.
+const MAX_ASKED: usize = 64;
+
+/// What a cluster is made of.
+pub struct Parts {
+    /// How often what is done.
+    pub settings: Settings,
+    /// Who belongs to it.
+    pub members: Arc<Members>,
+    /// The state in memory, restored.
+    pub registry: Arc<Registry>,
+    /// The write path.
+    pub commit: Commit,
+    /// The time that beats are noted with.
+    pub clock: AwakeClock,
+    /// The way to the others.
+    pub peers: Arc<Peers>,
+    /// What the committer tells of changes.
+    pub notes: Notes,
+    /// When what was restored was last right, epoch ms; `None`: nothing usable was.
+    pub as_of_ms: Option<u64>,
+}
 
 /// This server's part in a cluster of several.
 pub struct Cluster {
     members: Arc<Members>,
     registry: Arc<Registry>,
+    commit: Commit,
+    clock: AwakeClock,
+    peers: Arc<Peers>,
+    notes: Notes,
+    core: Mutex<Core>,
+    has_data: AtomicBool,
+    begun: OnceLock<(Intake, Handle)>,
+    /// One place for each request of a member that is being answered.
+    places: Semaphore,
 }
 
 impl Cluster {
-    /// With nothing known of the others yet.
-    pub fn new(members: Arc<Members>, registry: Arc<Registry>) -> Self {
-        Self { members, registry }
+    /// With nothing known of the others yet, and nothing going on before [`Driver::start`](driver::Driver::start).
+    pub fn new(parts: Parts) -> Self {
+        let Parts { settings, members, registry, commit, clock, peers, notes, as_of_ms } = parts;
+        if let Some(as_of_ms) = as_of_ms {
+            let slots = registry.services().into_iter().flat_map(|service| service.slots());
+            slots.for_each(|slot| slot.stamp(as_of_ms.saturating_sub(DOUBT_MS)));
+        }
+        let (seen, awake) = (registry.clone(), clock.clone());
+        members.on_change(Box::new(move |old, new| welcome_services(&seen, old, new, awake.now_ms())));
+        let core = Core::new(settings, members.clone(), registry.clone(), as_of_ms, now(&clock));
+        let has_data = AtomicBool::new(core.has_data());
+        let begun = OnceLock::new();
+        let (core, places) = (Mutex::new(core), Semaphore::new(MAX_ASKED));
+        Self { members, registry, commit, clock, peers, notes, core, has_data, begun, places }
     }
 
     /// Who the others are.
     pub fn members(&self) -> &Arc<Members> {
         &self.members
+    }
+
+    /// The way to the others.
+    pub fn peers(&self) -> &Arc<Peers> {
+        &self.peers
+    }
+
+    fn commit(&self) -> &Commit {
+        &self.commit
     }
 
     /// Whether this server is responsible for the service with this grouped name, as of now. With the switch
@@ -37,18 +111,91 @@ impl Cluster {
         !self.registry.settings().switches().distro_enabled || self.members.view().is_owner(name)
     }
 
+    /// How far others can rely on this server.
+    pub fn standing(&self) -> Standing {
+        self.core.lock().standing()
+    }
+
     /// Why clients are not served yet, in the words of the reference; `None` when they are.
     pub fn obstacle(&self) -> Option<&'static str> {
-        None
+        (!self.has_data.load(Ordering::Acquire)).then_some(NOT_INITIALIZED)
+    }
+
+    /// Whether the data have been compared with those of a member, as far as there is one.
+    pub fn is_ready(&self) -> bool {
+        self.standing().phase == Phase::Ready
+    }
+
+    /// This server can be reached from now on: the others are told.
+    pub fn serve(self: &Arc<Self>) {
+        self.with_core(|core, now| core.serve(now));
+    }
+
+    /// The members at these addresses leave; this server never does. With `notify` the other members are to hear of it.
+    pub async fn leave(&self, addresses: Vec<String>, notify: bool) {
+        // Nobody can be told yet: members that are not, drop who left when they can't reach it.
+        let _ = notify;
+        self.members.remove(&addresses);
     }
 
     /// Answers what a member asks; `from` is its address if it said so. What follows for the registry has taken effect
     /// when this returns.
     ///
     /// # Errors
-    /// [`Error::Limit`] and [`Error::Storage`] of the write path.
+    /// [`Error::Limit`] when too many ask at once; that and [`Error::Storage`] of the write path.
     pub async fn asked(self: &Arc<Self>, from: Option<&str>, request: Request) -> Result<Answer> {
-        let _ = (from, request);
-        Err(Error::Unavailable("not built yet".into()))
+        let too_many = |_| Error::Limit("too many members ask at once, try again later".into());
+        let _place = self.places.try_acquire().map_err(too_many)?;
+        let (cluster, from) = (self.clone(), from.map(str::to_owned));
+        // Lists can be long, and the core may be at work: not on a thread that answers clients.
+        let work = move || {
+            let mut answer = Answer::Unknown;
+            let waiting = cluster.with_core(|core, now| {
+                let (said, actions) = core.asked(from.as_deref(), request, now);
+                answer = said;
+                actions
+            });
+            (answer, waiting)
+        };
+        let stopping = |_| Error::Unavailable("the server is stopping".into());
+        let (answer, waiting) = tokio::task::spawn_blocking(work).await.map_err(stopping)?;
+        for done in waiting {
+            done.await.map_err(|_| Error::Unavailable("the server is stopping".into()))??;
+        }
+        Ok(answer)
     }
+
+    fn tick(self: &Arc<Self>) {
+        let changed = self.notes.take();
+        self.with_core(|core, now| {
+            changed.iter().for_each(|key| core.note(&key.service, key, now));
+            core.tick(now)
+        });
+    }
+
+    /// Lets the core decide, and has what comes of it carried out.
+    fn with_core(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut Core, Now) -> Vec<Action>,
+    ) -> Vec<oneshot::Receiver<Result<()>>> {
+        let mut core = self.core.lock();
+        let actions = decide(&mut core, now(&self.clock));
+        self.has_data.store(core.has_data(), Ordering::Release);
+        // What goes to the registry must keep the order of decisions: under the lock.
+        self.carry_out(actions)
+    }
+
+    fn begin(&self, intake: Intake, runtime: Handle) {
+        // There is one driver.
+        let _ = self.begun.set((intake, runtime));
+    }
+
+    fn begun(&self) -> Option<(Intake, Handle)> {
+        self.begun.get().cloned()
+    }
+}
+
+fn now(clock: &AwakeClock) -> Now {
+    let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_millis() as u64).unwrap_or_default();
+    Now { awake_ms: clock.now_ms(), wall_ms }
 }

@@ -1,4 +1,5 @@
 mod account;
+mod merge;
 mod settings;
 mod subscriptions;
 

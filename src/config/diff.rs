@@ -1,6 +1,8 @@
 //! What a configuration that was read again would change.
 
-use super::{Config, KEYS, Member};
+use std::collections::BTreeSet;
+
+use super::{Config, KEYS, Key, Member, keys};
 
 /// Names of the properties that differ, in the order in which they are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,23 +21,31 @@ impl Diff {
 }
 
 /// What differs between the configuration in force and one read later. Texts are compared, so `8MB` and `8192KB` differ;
-/// where a value comes from does not count. Members of `conf/cluster.conf` count as `nacos.member.list`.
+/// where a value comes from does not count. For `nacos.member.list` the members count, whoever names them, in any
+/// order; they are live in a cluster, but one server alone makes none and a list of nobody ends none before the next start.
 pub fn diff(before: &Config, after: &Config) -> Diff {
-    const MEMBERS: &str = super::keys::MEMBERS.name;
     let mut found = Diff::default();
+    let listed = |config: &Config| config.members.iter().map(Member::to_string).collect::<BTreeSet<_>>();
     let text = |config: &'_ Config, key| {
         config.settings.iter().find(|setting| setting.key == key).map(|setting| setting.text.0.clone())
     };
     for key in KEYS {
-        let listed = |config: &Config| config.members.iter().map(Member::to_string).collect::<Vec<_>>();
-        let other_members = key.name == MEMBERS && listed(before) != listed(after);
-        if text(before, key.name) == text(after, key.name) && !other_members {
+        let same = match *key {
+            keys::MEMBERS => listed(before) == listed(after),
+            _ => text(before, key.name) == text(after, key.name),
+        };
+        if same {
             continue;
         }
-        let names = if key.is_live() { &mut found.live } else { &mut found.at_start };
+        let names = if is_live(key, before, after) { &mut found.live } else { &mut found.at_start };
         names.push(key.name);
     }
     found
+}
+
+/// Whether what `after` says of the property can take effect at once.
+pub(super) fn is_live(key: &Key, before: &Config, after: &Config) -> bool {
+    key.is_live() && (*key != keys::MEMBERS || !(before.standalone || after.members.is_empty()))
 }
 
 #[cfg(test)]
@@ -43,7 +53,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::super::{Flags, keys};
+    use super::super::Flags;
     use super::*;
 
     fn load(home: &Path, properties: &str) -> Config {
@@ -96,6 +106,20 @@ mod tests {
         let before = load(home.path(), "");
         fs::write(home.path().join("conf/cluster.conf"), "127.0.0.1:9\n").unwrap();
         assert_eq!(diff(&before, &load(home.path(), "")).at_start, [keys::MEMBERS.name]);
+        fs::write(home.path().join("conf/cluster.conf"), "127.0.0.1:9\n10.0.0.2\n").unwrap();
+        let mut two = load(home.path(), "");
+        assert_eq!(diff(&before, &two).at_start, [keys::MEMBERS.name], "one server alone stays alone");
+        fs::write(home.path().join("conf/cluster.conf"), "127.0.0.1:9\n").unwrap();
+        let one = load(home.path(), "");
+        assert_eq!(diff(&two, &one).live, [keys::MEMBERS.name]);
+        fs::write(home.path().join("conf/cluster.conf"), "# nobody\n").unwrap();
+        let nobody = load(home.path(), "");
+        assert_eq!(diff(&two, &nobody).at_start, [keys::MEMBERS.name]);
+        two.take_live(nobody);
+        assert_eq!(two.members.len(), 2);
+        two.take_live(one.clone());
+        assert_eq!((&two.members, two.standalone), (&one.members, false));
+        assert!(diff(&two, &one).is_empty());
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct Flags {
     /// up to 100 ms), off (nothing, as in Nacos) [default: synced]
     #[arg(long, value_name = "MODE")]
     pub durability: Option<String>,
-    /// A member of the cluster; repeat for each. Only this node itself is possible so far
+    /// A member of the cluster; repeat for each, this server too [default: those of HOME/conf/cluster.conf]
     #[arg(long = "member", value_name = "HOST:PORT")]
     pub members: Vec<String>,
     /// Ask clients for a login; the first start makes the user `nacos` and prints its password

@@ -16,11 +16,11 @@ impl Key {
     }
 
     /// Whether a changed value takes effect while the server runs (SIGHUP); `conf/application.properties` says so of
-    /// each, and a test compares. `node::reload` is where they are put into effect.
+    /// each, and a test compares. `node::reload` is where they are put into effect. Of members see [`super::diff()`].
     pub fn is_live(&self) -> bool {
-        let of_auth = [AUTH, TOKEN_KEY, TOKEN_TTL, IDENTITY_KEY, IDENTITY_VALUE, ADMIN_PASSWORD];
-        let of_http = [DRAIN, HEADER_SIZE, BODY_SIZE, HEAD_TIMEOUT, BODY_TIMEOUT, IDLE_TIMEOUT, CORS];
-        [PUSH_ALLOW, LOG_LEVEL].contains(self) || of_auth.contains(self) || of_http.contains(self)
+        let of_auth = [AUTH, TOKEN_KEY, TOKEN_TTL, IDENTITY_KEY, IDENTITY_VALUE, ADMIN_PASSWORD, CHECK_PEERS];
+        let of_http = [DRAIN, HEADER_SIZE, BODY_SIZE, PEER_BODY_SIZE, HEAD_TIMEOUT, BODY_TIMEOUT, IDLE_TIMEOUT, CORS];
+        [MEMBERS, PUSH_ALLOW, LOG_LEVEL].contains(self) || of_auth.contains(self) || of_http.contains(self)
     }
 }
 
@@ -32,6 +32,13 @@ macro_rules! keys {
     };
 }
 
+/// Properties of Nacos that have no effect there either, and those that have it.
+pub(super) const OVERRULED: &[(&str, Key)] = &[
+    ("nacos.core.protocol.distro.data.sync_delay_ms", DISPATCH),
+    ("nacos.core.protocol.distro.data.sync_retry_delay_ms", SYNC_RETRY),
+    ("nacos.core.protocol.distro.data.load_retry_delay_ms", LOAD_WAIT),
+];
+
 keys! {
     PORT = "server.port", "8848";
     BIND = "server.address", "";
@@ -41,6 +48,14 @@ keys! {
     FUNCTION_MODE = "nacos.functionMode", "";
     STANDALONE = "nacos.standalone", "false";
     MEMBERS = "nacos.member.list", "";
+    LOOKUP = "nacos.core.member.lookup.type", "";
+    MAX_FAILURES = "nacos.core.member.fail-access-cnt", "3";
+    DISPATCH = "nacos.naming.distro.taskDispatchPeriod", "100";
+    BATCH_KEYS = "nacos.naming.distro.batchSyncKeyCount", "1000";
+    SYNC_RETRY = "nacos.naming.distro.syncRetryDelay", "1000";
+    LOAD_WAIT = "nacos.naming.distro.loadDataRetryDelayMillis", "30000";
+    VERIFY = "nacos.core.protocol.distro.data.verify_interval_ms", "5000";
+    WARMUP = "nacos.naming.data.warmup", "false";
     AUTH = "nacos.core.auth.enabled", "false";
     AUTH_TYPE = "nacos.core.auth.system.type", "nacos";
     TOKEN_KEY = "nacos.core.auth.default.token.secret.key", "";
@@ -50,6 +65,7 @@ keys! {
     IDENTITY_VALUE = "nacos.core.auth.server.identity.value", "";
     AGENT_WHITE = "nacos.core.auth.enable.userAgentAuthWhite", "false";
     ADMIN_PASSWORD = "nacre.auth.admin.password", "";
+    CHECK_PEERS = "nacre.cluster.check-peers", "true";
     DATA_DIR = "nacre.data-dir", "";
     DURABILITY = "nacre.store.durability", "synced";
     STORE_INTERVAL = "nacre.store.interval-ms", "100";
@@ -66,6 +82,7 @@ keys! {
     CLEAN_PERIOD = "nacos.naming.empty-service.clean.period-time-ms", "30000";
     HEADER_SIZE = "server.max-http-header-size", "128KB";
     BODY_SIZE = "nacre.http.max-body-bytes", "8MB";
+    PEER_BODY_SIZE = "nacre.cluster.max-body-bytes", "64MB";
     HEAD_TIMEOUT = "nacre.http.head-timeout-ms", "10000";
     BODY_TIMEOUT = "nacre.http.body-timeout-ms", "30000";
     IDLE_TIMEOUT = "nacre.http.idle-timeout-ms", "75000";

@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
 
-use super::value;
+use super::{properties, value};
+use crate::error::Error;
 
 /// Port of members that are named without one.
 const DEFAULT_PORT: u16 = 8848;
+/// A longer list is none of members: each talks to all others.
+const MAX_MEMBERS: usize = 1_000;
 
 /// A member of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,23 +64,45 @@ fn port_of(text: Option<&str>) -> Option<u16> {
     value::whole(text, 1, u64::from(u16::MAX)).ok().and_then(|port| u16::try_from(port).ok())
 }
 
-/// Members with commas between, blanks around them.
+/// Members with commas between, blanks around them; each once.
 pub(super) fn list(text: &str) -> Result<Vec<Member>, String> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(Member::parse).collect()
+    let mut members = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        add(&mut members, Member::parse(part)?)?;
+    }
+    Ok(members)
 }
 
-/// Members of a cluster.conf and the entries that are none (number of the line, text), which are skipped.
-pub(super) fn file(text: &str) -> (Vec<Member>, Vec<(usize, String)>) {
+fn add(members: &mut Vec<Member>, member: Member) -> Result<(), String> {
+    if !members.contains(&member) {
+        members.push(member);
+    }
+    if members.len() > MAX_MEMBERS { Err(format!("at most {MAX_MEMBERS} members")) } else { Ok(()) }
+}
+
+/// Members of a cluster.conf; one wrong entry makes all of it wrong, and the error is the number of its line and what is
+/// the matter: half a list would be another cluster.
+pub(super) fn file(text: &str) -> Result<Vec<Member>, (usize, String)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let mut members = Vec::new();
-    let mut skipped = Vec::new();
-    for (number, line) in text.lines().enumerate() {
+    for (number, line) in text.split(['\n', '\r']).enumerate() {
         let entries = line.split('#').next().unwrap_or_default();
         for entry in entries.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            match Member::parse(entry) {
-                Ok(member) => members.push(member),
-                Err(_) => skipped.push((number + 1, entry.to_owned())),
-            }
+            let wrong = |allowed: String| (number + 1, format!("{} must be {allowed}", value::shown(entry)));
+            let member = Member::parse(entry).map_err(wrong)?;
+            add(&mut members, member).map_err(|allowed| (number + 1, format!("there may be {allowed}")))?;
         }
     }
-    (members, skipped)
+    Ok(members)
+}
+
+/// The members that the file at `path` names, each once; `None` when there is no such file.
+///
+/// # Errors
+/// [`Error::Setup`] of one line when it can't be read (or has more than 1 MiB) or an entry is wrong.
+pub fn read_file(path: &Path) -> Result<Option<Vec<Member>>, Error> {
+    let Some(bytes) = properties::read_file(path)? else { return Ok(None) };
+    // Comments may be in any encoding.
+    let members = file(&String::from_utf8_lossy(&bytes));
+    members.map(Some).map_err(|(line, fault)| Error::Setup(format!("{} line {line}: {fault}", path.display())))
 }

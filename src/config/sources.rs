@@ -243,7 +243,9 @@ impl Sources {
                 return Err(Error::Setup(format!("{shown} ({place}): no such property, did you mean {nearest}?")));
             }
             let level = if name.starts_with("server.ssl.") { NoteLevel::Warn } else { NoteLevel::Debug };
-            self.note(level, format!("{shown} ({place}) has no effect here"));
+            let overruled = keys::OVERRULED.iter().find(|(overruled, _)| canonical(overruled) == name);
+            let instead = overruled.map(|(_, key)| format!(", as in Nacos: {} counts", key.name)).unwrap_or_default();
+            self.note(level, format!("{shown} ({place}) has no effect here{instead}"));
         }
         self.check_variables()
     }

@@ -1,4 +1,5 @@
 mod auth;
+mod cluster;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,6 +7,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
+use crate::error::Error;
 
 /// A home folder with this application.properties.
 fn home_with(properties: &str) -> TempDir {
@@ -139,6 +141,7 @@ fn defaults_are_those_of_the_design() {
     let config = load("").unwrap();
     assert_eq!((config.port, config.bind, config.context_path.as_str()), (8848, None, "/nacos"));
     assert!(config.standalone && config.members.is_empty());
+    assert_eq!(config.named_by, NamedBy::File);
     assert_eq!(config.data_dir, config.home.join("data"));
     let store = StoreSettings {
         durability: Durability::Synced,
@@ -150,10 +153,21 @@ fn defaults_are_those_of_the_design() {
     };
     assert_eq!(config.store, store);
     assert_eq!(config.restore, RestoreSettings { max_downtime_ms: 300_000, peer_wait_ms: 1000 });
+    let cluster = ClusterSettings {
+        max_failures: 3,
+        dispatch_ms: 100,
+        batch_keys: 1_000,
+        sync_retry_ms: 1_000,
+        load_wait_ms: 30_000,
+        verify_interval_ms: 5_000,
+        warmup: false,
+    };
+    assert_eq!(config.cluster, cluster);
     let http = HttpLimits {
         drain_ms: 5_000,
         max_header_bytes: 128 << 10,
         max_body_bytes: 8 << 20,
+        max_peer_body_bytes: 64 << 20,
         head_timeout_ms: 10_000,
         body_timeout_ms: 30_000,
         idle_timeout_ms: 75_000,
@@ -195,6 +209,14 @@ fn every_bad_value_says_key_value_source_and_what_is_allowed() {
         ("nacos.functionMode=config", "blank or naming: this server does naming only"),
         ("nacos.standalone=maybe", "true or false"),
         ("nacos.member.list=a:b", "host:port, such as 192.168.16.101:8848 or [2001:db8::1]:8848"),
+        ("nacos.core.member.fail-access-cnt=-1", "a whole number from 0 to 1000"),
+        ("nacos.naming.distro.taskDispatchPeriod=9", "a whole number from 10 to 60000"),
+        ("nacos.naming.distro.batchSyncKeyCount=0", "a whole number from 1 to 100000"),
+        ("nacos.naming.distro.syncRetryDelay=600001", "a whole number from 10 to 600000"),
+        ("nacos.naming.distro.loadDataRetryDelayMillis=x", "a whole number from 0 to 3600000"),
+        ("nacos.core.protocol.distro.data.verify_interval_ms=99", "a whole number from 100 to 3600000"),
+        ("nacos.naming.data.warmup=maybe", "true or false"),
+        ("nacos.core.member.lookup.type=dns", "one of file, address-server"),
         ("nacos.core.auth.enabled=2", "true or false"),
         ("nacre.store.durability=fast", "one of synced, written, interval, off"),
         ("nacre.store.interval-ms=0", "a whole number from 1 to 60000"),
@@ -378,30 +400,6 @@ fn home_is_found_and_need_not_exist() {
 }
 
 #[test]
-fn other_members_are_refused_and_own_ones_kept() {
-    let unbuilt = "clustering is not built yet; name no other members, or set --ip if this is the node itself";
-    assert_eq!(
-        refused("server.port=8848\nnacos.member.list=127.0.0.1:8848, 10.0.0.2"),
-        format!("member 10.0.0.2:8848 (from FILE line 2): {unbuilt}")
-    );
-    assert!(refused("nacos.member.list=127.0.0.1:8849").starts_with("member 127.0.0.1:8849 (from FILE line 1)"));
-    let home = home_with("nacos.server.ip=10.0.0.1\n");
-    let path = home.path().join("conf/cluster.conf");
-    fs::write(&path, "# us\n10.0.0.1?raft_port=7848 # me\n\n \nbad:port, localhost:8848\n").unwrap();
-    let config = Config::load(&flags(&home), []).unwrap();
-    assert!(config.standalone && config.members.len() == 2, "{:?}", config.members);
-    assert!(config.notes.iter().any(|note| note.text.contains("line 5: bad:port is not host:port")));
-    fs::write(&path, "[2001:db8::1]:8848").unwrap();
-    let error = Config::load(&flags(&home), []).unwrap_err();
-    assert_eq!(one_line(&error, &home), format!("member [2001:db8::1]:8848 (from CONF/cluster.conf): {unbuilt}"));
-    let alone = Config::load(&flags(&home), env(&[("NACOS_STANDALONE", "true")])).unwrap();
-    assert!(alone.standalone && alone.members.is_empty() && alone.notes.len() == 1);
-    let by_flag = Flags { members: vec!["10.0.0.9".to_owned()], ..flags(&home) };
-    let error = Config::load(&by_flag, []).unwrap_err();
-    assert_eq!(error.message(), format!("member 10.0.0.9:8848 (from flag --member): {unbuilt}"));
-}
-
-#[test]
 fn rust_log_counts_unless_a_flag_gives_the_level() {
     let home = home_with("nacre.log.level=warn");
     let environment = env(&[("RUST_LOG", "debug")]);
@@ -451,19 +449,4 @@ fn the_shipped_file_without_its_comment_marks_changes_nothing() {
     let (home, data_dir, log) = (empty.home.clone(), empty.data_dir.clone(), empty.log.clone());
     let same = Config { home, data_dir, log, settings: vec![], ..config };
     assert_eq!(same, Config { settings: vec![], ..empty });
-}
-
-#[test]
-fn the_example_of_members_is_understood() {
-    let (members, skipped) = members::file(include_str!("../../conf/cluster.conf.example"));
-    let shown: Vec<String> = members.iter().map(Member::to_string).collect();
-    assert_eq!(skipped, []);
-    let wanted = [
-        "192.168.16.101:8847",
-        "192.168.16.102:8848",
-        "[2001:db8::1]:8848",
-        "host.example:8848",
-        "192.168.16.104:8848",
-    ];
-    assert_eq!(shown, wanted);
 }

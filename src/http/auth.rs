@@ -2,7 +2,7 @@
 //!
 //! What each route needs stands in the table of routes; what that means, in [`access`]. Nothing is cached that could
 //! outlive a change of users, roles or permissions: all of it counts from the next request on. The agent that a client
-//! says it is, the address it comes from and sessions play no part.
+//! says it is and sessions play no part; the address it comes from counts for servers of a cluster alone ([`peer`]).
 
 pub mod access;
 pub mod gate;
@@ -11,6 +11,7 @@ mod lockout;
 pub mod login;
 mod page;
 pub mod password;
+mod peer;
 pub mod permissions;
 pub mod roles;
 pub mod token;
@@ -48,6 +49,8 @@ pub struct Options {
     pub token_ttl_s: u64,
     /// Header and value by which the servers of a cluster know each other; `None`: there are none.
     pub identity: Option<(String, String)>,
+    /// Whether what servers of a cluster tell each other is taken from them alone.
+    pub check_peers: bool,
 }
 
 /// See the module.
@@ -63,6 +66,7 @@ pub struct Auth {
 struct Rules {
     enabled: bool,
     identity: Option<Identity>,
+    check_peers: bool,
     tokens: Tokens,
 }
 
@@ -74,7 +78,8 @@ impl Rules {
             Ok(Identity { header, digest: Sha256::digest(value.as_bytes()).into() })
         });
         let tokens = Tokens::new(&options.token_key, options.token_ttl_s);
-        Ok(Self { enabled: options.enabled, identity: identity.transpose()?, tokens })
+        let Options { enabled, check_peers, .. } = options;
+        Ok(Self { enabled, identity: identity.transpose()?, check_peers, tokens })
     }
 }
 
@@ -169,6 +174,13 @@ impl Auth {
     }
 
     fn claim(&self, call: &Call<'_>, access: Access) -> Result<Claim, Reply> {
+        if access.is_of_peers() && call.app.cluster.is_some() {
+            return match self.refuse_stranger(call.app, access, call.path, call.headers, call.peer) {
+                Some(refusal) => Err(refusal),
+                None if self.is_peer(call.app, call.headers, call.peer) => Ok(Claim::Caller(Caller::Peer)),
+                None => self.identify(call),
+            };
+        }
         if !self.is_enabled() {
             if access.changes_accounts() {
                 let message = "authentication is off: users, roles and permissions can only be changed while it is on";

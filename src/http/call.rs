@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, USER_AGENT};
 
@@ -56,7 +57,7 @@ pub struct App {
     /// Who may do what.
     pub auth: Auth,
     /// The report of the restore, as JSON.
-    pub restore_report: bytes::Bytes,
+    pub restore_report: Bytes,
     /// Requests so far; made by [`traffic`](super::router::traffic).
     pub traffic: Arc<Traffic>,
     /// What `/actuator` shows.
@@ -69,12 +70,19 @@ impl App {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_millis() as u64).unwrap_or_default();
         now.max(self.registry.ref_floor_ms())
     }
-}
 
-/// The status of the server under these switches (`spec/operator-api.md` 3): what an operator says, else UP. Nobody is
-/// served before the data are back, and while the store is broken reads and beats go on, so there is nothing between.
-pub fn server_status(switches: &Switches) -> ServerStatus {
-    switches.overridden_server_status.as_deref().and_then(ServerStatus::parse).unwrap_or(ServerStatus::Up)
+    /// The status of the server under these switches (`spec/operator-api.md` 3): what an operator says, else DOWN while a
+    /// member of a cluster has an [`obstacle`](Self::obstacle), else UP. While the store is broken reads and beats go on.
+    pub fn status(&self, switches: &Switches) -> ServerStatus {
+        let said = switches.overridden_server_status.as_deref().and_then(ServerStatus::parse);
+        said.unwrap_or_else(|| if self.obstacle().is_none() { ServerStatus::Up } else { ServerStatus::Down })
+    }
+
+    /// Why clients can't be served yet. A server that stands alone never has a reason: it doesn't listen before its data
+    /// are back.
+    pub fn obstacle(&self) -> Option<&'static str> {
+        self.cluster.as_ref().and_then(|cluster| cluster.obstacle())
+    }
 }
 
 /// A request with its parameters.
@@ -90,7 +98,7 @@ pub struct Call<'a> {
     /// Query and form.
     pub params: Params<'a>,
     /// The body, if the route reads it itself; else what the parameters were read from.
-    pub body: &'a [u8],
+    pub body: &'a Bytes,
     /// The switches in force when the request came.
     pub switches: &'a Switches,
     /// Address the request came from; a proxy's, if there is one.
@@ -118,6 +126,8 @@ pub enum Step {
     Write(Command, Then),
     /// Do this, which takes long, on a thread for such work; then what it says.
     Blocking(Work),
+    /// The same for the bulk of what servers of a cluster tell each other, which has turns of its own.
+    Bulk(Work),
     /// This is the answer, but only after this time, or when the server stops.
     Later(Duration, Reply),
     /// Wait for this; then what it says.
@@ -147,7 +157,7 @@ impl Step {
     }
 
     /// A JSON answer.
-    pub fn json(body: impl Into<bytes::Bytes>) -> Result<Step> {
+    pub fn json(body: impl Into<Bytes>) -> Result<Step> {
         Ok(Step::Answer(Reply::json(body)))
     }
 }
@@ -175,17 +185,12 @@ impl Named<'_> {
 impl<'a> Call<'a> {
     /// What kind of client asks (`spec/instance-api.md` 1.4).
     pub fn agent(&self) -> Agent {
-        Agent::parse(self.text_of(USER_AGENT), self.text_of(CLIENT_VERSION))
+        Agent::parse(text_of(self.headers, USER_AGENT), text_of(self.headers, CLIENT_VERSION))
     }
 
     /// The header that [`agent`](Self::agent) goes by.
     pub fn agent_text(&self) -> &str {
-        let text = self.text_of(USER_AGENT);
-        if text.is_empty() { self.text_of(CLIENT_VERSION) } else { text }
-    }
-
-    fn text_of(&self, name: HeaderName) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        agent_text(self.headers)
     }
 
     /// The parameter `namespaceId`.
@@ -298,6 +303,16 @@ impl<'a> Call<'a> {
     pub fn word(&self, name: &str) -> Option<bool> {
         self.params.given(name).map(number::word)
     }
+}
+
+/// What the sender of these headers calls itself.
+pub(super) fn agent_text(headers: &HeaderMap) -> &str {
+    let text = text_of(headers, USER_AGENT);
+    if text.is_empty() { text_of(headers, CLIENT_VERSION) } else { text }
+}
+
+fn text_of(headers: &HeaderMap, name: HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 fn is_blank(text: &str) -> bool {

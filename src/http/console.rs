@@ -18,7 +18,9 @@ pub fn liveness(_: &Call<'_>) -> Result<Step> {
     Ok(Step::Answer(Reply::text("OK")))
 }
 
-/// GET `health/readiness`: data are back (else this is not even bound) and writes are taken.
+/// GET `health/readiness`: data are back (else this is not even bound) and writes are taken. A member of a cluster that
+/// still waits for the data of others answers 200 too, as the reference does, and clients 503: what it says of itself is in
+/// `operator/metrics`.
 ///
 /// # Errors
 /// None.
@@ -34,7 +36,8 @@ pub fn readiness(call: &Call<'_>) -> Result<Step> {
 /// # Errors
 /// None.
 pub fn state(call: &Call<'_>) -> Result<Step> {
-    let mut body = format!("{{\"version\":\"{NACOS_VERSION}\",\"standalone_mode\":\"standalone\",\"function_mode\":");
+    let alone = if call.app.cluster.is_none() { "standalone" } else { "cluster" };
+    let mut body = format!("{{\"version\":\"{NACOS_VERSION}\",\"standalone_mode\":\"{alone}\",\"function_mode\":");
     let mut mode = Vec::new();
     match &call.app.function_mode {
         Some(name) => json::string(name, &mut mode),

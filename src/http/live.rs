@@ -1,5 +1,5 @@
 //! What the handlers' side of the server is told anew while it runs (`nacre.cors.allow-origins`,
-//! `nacre.http.max-body-bytes`). Read for every request, so reading costs next to nothing.
+//! `nacre.http.max-body-bytes`, `nacre.cluster.max-body-bytes`). Read for every request, so reading costs next to nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,24 +11,28 @@ pub struct Live {
     has_origins: AtomicBool,
     origins: RwLock<Arc<[String]>>,
     max_body_bytes: AtomicUsize,
+    max_peer_body_bytes: AtomicUsize,
 }
 
 impl Live {
-    /// Origins of other web pages that may call, `*` for any; and the size of the largest body.
-    pub fn new(origins: Vec<String>, max_body_bytes: usize) -> Self {
+    /// Origins of other web pages that may call, `*` for any; the size of the largest body; and of the largest that a
+    /// server of the cluster may send.
+    pub fn new(origins: Vec<String>, max_body_bytes: usize, max_peer_body_bytes: usize) -> Self {
         Self {
             has_origins: AtomicBool::new(!origins.is_empty()),
             origins: RwLock::new(origins.into()),
             max_body_bytes: AtomicUsize::new(max_body_bytes),
+            max_peer_body_bytes: AtomicUsize::new(max_peer_body_bytes),
         }
     }
 
-    /// Replaces both, for requests that come from now on.
-    pub fn set(&self, origins: Vec<String>, max_body_bytes: usize) {
+    /// Replaces all, for requests that come from now on.
+    pub fn set(&self, origins: Vec<String>, max_body_bytes: usize, max_peer_body_bytes: usize) {
         let any = !origins.is_empty();
         *self.origins.write() = origins.into();
         self.has_origins.store(any, Ordering::Release);
         self.max_body_bytes.store(max_body_bytes, Ordering::Relaxed);
+        self.max_peer_body_bytes.store(max_peer_body_bytes, Ordering::Relaxed);
     }
 
     /// Origins that may call.
@@ -39,6 +43,11 @@ impl Live {
     /// Largest body in bytes.
     pub fn max_body_bytes(&self) -> usize {
         self.max_body_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Largest body of a server of the cluster, in bytes.
+    pub fn max_peer_body_bytes(&self) -> usize {
+        self.max_peer_body_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -59,11 +68,12 @@ mod tests {
 
     #[test]
     fn what_is_set_last_counts() {
-        let live = Live::new(Vec::new(), 1);
-        assert_eq!((live.origins().len(), live.max_body_bytes()), (0, 1));
-        live.set(vec!["*".into()], 2);
+        let live = Live::new(Vec::new(), 1, 10);
+        assert_eq!((live.origins().len(), live.max_body_bytes(), live.max_peer_body_bytes()), (0, 1, 10));
+        live.set(vec!["*".into()], 2, 20);
         assert_eq!((&*live.origins(), live.max_body_bytes()), (&["*".to_owned()][..], 2));
-        live.set(Vec::new(), 3);
+        assert_eq!(live.max_peer_body_bytes(), 20);
+        live.set(Vec::new(), 3, 30);
         assert!(live.origins().is_empty());
     }
 }

@@ -13,7 +13,9 @@ pub mod console;
 pub mod core;
 mod cors;
 pub mod cs;
+mod forward;
 mod gate;
+mod gzip;
 pub mod hold;
 pub mod live;
 pub mod ns;
@@ -25,3 +27,6 @@ pub mod router;
 pub mod server;
 pub mod traffic;
 pub mod ui;
+
+#[cfg(test)]
+mod world;

@@ -1,5 +1,7 @@
 //! From an answer to HTTP: the one place that picks a status (`spec/instance-api.md` 3).
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
@@ -8,13 +10,16 @@ use hyper::header::{
 };
 use hyper::{Method, Response, StatusCode};
 
+use super::body::BodyError;
 use crate::error::Error;
 use crate::wire::json;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain;charset=UTF-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PASSED_ON: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html;charset=UTF-8");
 const ACTUATOR: HeaderValue = HeaderValue::from_static("application/vnd.spring-boot.actuator.v3+json");
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const FIGURES: HeaderValue = HeaderValue::from_static("text/plain;version=0.0.4;charset=utf-8");
 
 /// The statuses that are picked here; others come only where an operator has chosen one ([`Reply::limited`]).
@@ -30,6 +35,9 @@ enum Kind {
     Html,
     Actuator,
     Figures,
+    /// Of another server, whatever it is.
+    PassedOn,
+    Octets,
     /// Without a label.
     Bare,
     /// The body is the place to go to.
@@ -80,6 +88,11 @@ impl Reply {
         Self::new(StatusCode::OK, Kind::Figures, page)
     }
 
+    /// What members of a cluster tell each other (`spec/distro.md` 8).
+    pub fn octets(body: impl Into<Bytes>) -> Self {
+        Self::new(StatusCode::OK, Kind::Octets, body)
+    }
+
     /// What is asked for is at `place`.
     pub fn redirect(place: impl Into<Bytes>) -> Self {
         Self::new(StatusCode::FOUND, Kind::Redirect, place)
@@ -91,10 +104,26 @@ impl Reply {
         Self::new(status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE), Kind::Bare, Bytes::new())
     }
 
-    /// The server's status doesn't allow the request (`spec/instance-api.md` 1, step 2).
-    pub fn shut(status: &str) -> Self {
-        let body = format!("server is {status}now, please try again later!");
+    /// The server's status doesn't allow the request (`spec/instance-api.md` 1, step 2); `obstacle` says why not, if
+    /// there is a reason beside the switches (`spec/distro.md` 11).
+    pub fn shut(status: &str, obstacle: Option<&str>) -> Self {
+        let body = match obstacle {
+            None => format!("server is {status}now, please try again later!"),
+            Some(why) => format!("server is {status}now, detailed error message: Optional[{why}]"),
+        };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Bare, body)
+    }
+
+    /// What another server answered, with the label that the reference puts on it (`spec/distro.md` 5).
+    pub fn passed_on(status: u16, body: Bytes) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self::new(status, Kind::PassedOn, body)
+    }
+
+    /// A server passes on a request of a client, and this one is not the owner either (`spec/distro.md` 5).
+    pub fn misdirected(peer: IpAddr, path: &str) -> Self {
+        let message = format!("receive invalid redirect request from peer {}", peer.to_canonical());
+        Self::object(StatusCode::BAD_REQUEST, "Bad Request", &message, path)
     }
 
     /// The node can't do its work now; a probe asks.
@@ -126,6 +155,15 @@ impl Reply {
     pub fn too_large(limit_bytes: usize) -> Self {
         let body = format!("caused: the body is larger than {limit_bytes} bytes;");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Text, body)
+    }
+
+    /// A body that was not read, or could not be.
+    pub(super) fn unread(error: &BodyError) -> Self {
+        match error {
+            BodyError::TooLarge { limit_bytes } => Self::too_large(*limit_bytes),
+            BodyError::Busy => Self::error(&Error::Limit(error.to_string())),
+            BodyError::Broken(_) => Self::error(&Error::Input(error.to_string())),
+        }
     }
 
     /// A page of an origin that may not call.
@@ -226,9 +264,11 @@ impl Reply {
         let label = match kind {
             Kind::Text => TEXT,
             Kind::Json => JSON,
+            Kind::PassedOn => PASSED_ON,
             Kind::Html => HTML,
             Kind::Actuator => ACTUATOR,
             Kind::Figures => FIGURES,
+            Kind::Octets => OCTETS,
             Kind::Bare => return with_body(response, method, self.body),
             Kind::Redirect => {
                 // A place that is no header value was not asked for by a browser.
@@ -289,9 +329,11 @@ mod tests {
     fn what_an_operator_ends_has_no_label() {
         let response = Reply::limited(429).into_response(&Method::GET, &HeaderMap::new());
         assert_eq!((response.status().as_u16(), response.headers().get(CONTENT_TYPE)), (429, None));
-        let response = Reply::shut("DOWN").into_response(&Method::GET, &HeaderMap::new());
+        let response = Reply::shut("DOWN", None).into_response(&Method::GET, &HeaderMap::new());
         assert_eq!((response.status().as_u16(), response.headers().get(CONTENT_TYPE)), (503, None));
-        assert_eq!(Reply::shut("DOWN").body, "server is DOWNnow, please try again later!");
+        assert_eq!(Reply::shut("DOWN", None).body, "server is DOWNnow, please try again later!");
+        let why = "server is DOWNnow, detailed error message: Optional[Distro protocol is not initialized]";
+        assert_eq!(Reply::shut("DOWN", Some("Distro protocol is not initialized")).body, why);
     }
 
     #[test]

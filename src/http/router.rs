@@ -1,6 +1,7 @@
 //! The whole API in one table, and the way from a request through it.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,19 +18,21 @@ use super::auth::access::{
     ADMIN, Access, LOGGED_IN, OPEN, OWN, PEER, PEER_OR_ADMIN, READ, READ_ACCOUNTS, READ_ALL, READ_DOM, READ_GROUP,
     READ_NAMESPACE, WRITE, WRITE_ACCOUNTS, WRITE_DOM, WRITE_SWITCHES,
 };
+use super::auth::gate::Gate;
 use super::auth::{login::login, permissions, roles, users};
 use super::body::{self, BodyError};
 use super::call::{App, Call, Caller, Handler, Step, Then};
 use super::conn::Conn;
 use super::console::{self, namespaces};
+use super::forward::{self, Naming, Way};
 use super::hold::Holds;
-use super::ns::{catalog, cluster, health, instance, legacy, operator, raft, service};
+use super::ns::{catalog, cluster, distro, health, instance, legacy, operator, raft, service};
 use super::params::{BodyParams, Params};
 use super::path::{self, Path};
 use super::reply::Reply;
 use super::traffic::Traffic;
 use super::{actuator, answered, core, cors, cs, gate, ui};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::command::Outcome;
 use crate::model::settings::Switches;
 use crate::wire::statuses;
@@ -100,7 +103,7 @@ pub const ROUTES: &[Route] = &[
     Route(GET, "/v1/ns/operator/distro/status", operator::members::distro_status, OPEN),
     Route(GET, "/v1/ns/operator/cluster/state", operator::members::cluster_state, OPEN),
     Route(PUT, "/v1/ns/operator/log", operator::log, ADMIN),
-    Route(GET, "/v1/ns/operator/server/status", operator::members::server_status, ADMIN),
+    Route(GET, "/v1/ns/operator/server/status", operator::members::server_status, PEER_OR_ADMIN),
     Route(GET, "/v1/ns/ops/switches", operator::switches::show, OPEN),
     Route(PUT, "/v1/ns/ops/switches", operator::switches::change, WRITE_SWITCHES),
     Route(GET, "/v1/ns/ops/servers", operator::members::servers, OPEN),
@@ -109,7 +112,12 @@ pub const ROUTES: &[Route] = &[
     Route(GET, "/v1/ns/ops/distro/status", operator::members::distro_status, OPEN),
     Route(GET, "/v1/ns/ops/cluster/state", operator::members::cluster_state, OPEN),
     Route(PUT, "/v1/ns/ops/log", operator::log, ADMIN),
-    Route(GET, "/v1/ns/ops/server/status", operator::members::server_status, ADMIN),
+    Route(GET, "/v1/ns/ops/server/status", operator::members::server_status, PEER_OR_ADMIN),
+    Route(PUT, "/v1/ns/distro/datum", distro::push, PEER),
+    Route(GET, "/v1/ns/distro/datum", distro::fetch, PEER),
+    Route(PUT, "/v1/ns/distro/changes", distro::changes, PEER),
+    Route(PUT, "/v1/ns/distro/checksum", distro::checksum, PEER),
+    Route(GET, "/v1/ns/distro/datums", distro::snapshot, PEER),
     Route(POST, "/v1/ns/raft/vote", raft::stopped, PEER),
     Route(POST, "/v1/ns/raft/beat", raft::stopped, PEER),
     Route(GET, "/v1/ns/raft/peer", raft::stopped, PEER),
@@ -170,23 +178,62 @@ pub fn traffic() -> Traffic {
     Traffic::new(ROUTES.iter().map(|Route(method, path, ..)| (method.as_str(), *path)))
 }
 
-/// Paths whose handlers read the body themselves, whatever it holds. The limits for bodies are the same.
-const RAW_BODIES: &[&str] =
-    &["/v1/ns/service/status", "/v1/core/cluster/report", "/v1/core/cluster/server/leave", "/v1/core/ops/raft"];
+/// Paths whose handlers read the body themselves, whatever it holds. The limits for bodies are the same, but for what only
+/// members of a cluster send to each other.
+const RAW_BODIES: &[&str] = &[
+    "/v1/ns/service/status",
+    "/v1/ns/distro/datum",
+    "/v1/ns/distro/changes",
+    "/v1/ns/distro/checksum",
+    "/v1/core/cluster/report",
+    "/v1/core/cluster/server/leave",
+    "/v1/core/ops/raft",
+];
+
+/// Large bodies and answers of members that may wait until it is their turn to be read or written.
+const BULK_WAITING: usize = 16;
+
+/// The service in `serviceName` and `groupName`, or in `dom`.
+const SERVICE: Naming = |call| call.service();
+/// The service that is in `dom` alone.
+const DOM: Naming = |call| call.dom();
+
+/// Routes that the owner of the service answers (`spec/distro.md` 5), and how they name it.
+const OWNED: &[(Method, &str, Naming)] = &[
+    (POST, "/v1/ns/instance", SERVICE),
+    (DELETE, "/v1/ns/instance", SERVICE),
+    (PUT, "/v1/ns/instance", SERVICE),
+    (PATCH, "/v1/ns/instance", SERVICE),
+    (PUT, "/v1/ns/instance/beat", SERVICE),
+    (PUT, "/v1/ns/instance/metadata/batch", SERVICE),
+    (DELETE, "/v1/ns/instance/metadata/batch", SERVICE),
+    (POST, "/v1/ns/api", SERVICE),
+    (DELETE, "/v1/ns/api", SERVICE),
+    (PUT, "/v1/ns/api", SERVICE),
+    (PATCH, "/v1/ns/api", SERVICE),
+    (PUT, "/v1/ns/api/beat", SERVICE),
+    (PUT, "/v1/ns/api/metadata/batch", SERVICE),
+    (DELETE, "/v1/ns/api/metadata/batch", SERVICE),
+    (GET, "/v1/ns/api/clientBeat", DOM),
+    (PUT, "/v1/ns/health", SERVICE),
+    (PUT, "/v1/ns/health/instance", SERVICE),
+];
 
 /// What answers the methods of a path, and the number of each in [`ROUTES`].
 #[derive(Default)]
 struct Methods {
-    handlers: Vec<(&'static Method, Handler, Access, usize)>,
+    handlers: Vec<(&'static Method, Handler, Access, usize, Option<Naming>)>,
     raw_body: bool,
 }
 
-/// A handler, what its callers need, and whether it wants the body.
+/// A handler, what its callers need, whether it wants the body, and how to name the service if only its owner answers.
 #[derive(Clone, Copy)]
 struct Found {
     handler: Handler,
     access: Access,
     raw_body: bool,
+    /// `None` also where this server stands alone.
+    owned: Option<Naming>,
 }
 
 /// A request that is being answered.
@@ -200,7 +247,9 @@ struct Asked {
 
 /// Whether somebody will look at the body.
 fn is_read(head: &Parts, found: Found) -> bool {
-    found.raw_body || BodyParams::of(&head.method, head.headers.get(CONTENT_TYPE)) != BodyParams::None
+    found.raw_body
+        || found.owned.is_some()
+        || BodyParams::of(&head.method, head.headers.get(CONTENT_TYPE)) != BodyParams::None
 }
 
 /// An answer that is there or will be. One that is there costs no allocation and no state machine.
@@ -237,6 +286,7 @@ pub struct Router {
     app: Arc<App>,
     paths: HashMap<&'static str, Methods, foldhash::fast::RandomState>,
     holds: Holds,
+    bulk: Gate,
 }
 
 impl Router {
@@ -244,12 +294,15 @@ impl Router {
     pub fn new(app: Arc<App>, max_connections: usize) -> Self {
         let mut paths: HashMap<&'static str, Methods, _> = HashMap::default();
         for (number, Route(method, path, handler, access)) in ROUTES.iter().enumerate() {
-            paths.entry(path).or_default().handlers.push((method, *handler, *access, number));
+            let is_here = |(known, at, _): &&(Method, &str, Naming)| known == method && at == path;
+            let owned = OWNED.iter().find(is_here).filter(|_| app.cluster.is_some()).map(|(.., naming)| *naming);
+            paths.entry(path).or_default().handlers.push((method, *handler, *access, number, owned));
         }
         for path in RAW_BODIES {
             paths.entry(path).or_default().raw_body = true;
         }
-        Self { app, paths, holds: Holds::of(max_connections) }
+        let bulk = Gate::with_places(BULK_WAITING, "too many members at once, try again later");
+        Self { app, paths, holds: Holds::of(max_connections), bulk }
     }
 
     /// Answers one request: at once where nothing has to be waited for, which is so for beats and lists.
@@ -257,7 +310,7 @@ impl Router {
         let began = Instant::now();
         let (head, body) = request.into_parts();
         let switches = self.app.registry.settings().switches();
-        let (number, found) = self.find(&head, &switches);
+        let (number, found) = self.find(&head, conn.peer().ip(), &switches);
         let asked = Asked { head, began, number, conn };
         let found = match found {
             Err(reply) => return Answering::now(self.respond(&asked, reply)),
@@ -285,9 +338,7 @@ impl Router {
                     drop(body);
                     router.finish(step, &asked.conn).await
                 }
-                Err(BodyError::TooLarge { limit_bytes }) => Reply::too_large(limit_bytes),
-                Err(error @ BodyError::Busy) => Reply::error(&Error::Limit(error.to_string())),
-                Err(error @ BodyError::Broken(_)) => Reply::error(&Error::Input(error.to_string())),
+                Err(error) => Reply::unread(&error),
             };
             router.respond(&asked, reply)
         })
@@ -304,26 +355,41 @@ impl Router {
 
     /// Reads the body if somebody will look at it.
     async fn body(&self, asked: &Asked, body: Incoming, found: Found) -> Result<Bytes, BodyError> {
-        if is_read(&asked.head, found) {
-            body::read(body, self.app.live.max_body_bytes(), &asked.conn).await
-        } else {
-            Ok(Bytes::new())
+        if !is_read(&asked.head, found) {
+            return Ok(Bytes::new());
         }
+        let live = &self.app.live;
+        let of_members = found.raw_body && found.access == PEER && self.app.cluster.is_some();
+        let limit_bytes = if of_members { live.max_peer_body_bytes() } else { live.max_body_bytes() };
+        body::read(body, limit_bytes, &asked.conn).await
     }
 
     /// One of the two ways to a handler: nobody gets there without what the route needs.
-    async fn handle(&self, asked: &Asked, body: &[u8], found: Found, switches: &Switches) -> Result<Step> {
+    async fn handle(&self, asked: &Asked, body: &Bytes, found: Found, switches: &Switches) -> Result<Step> {
         let mut call = self.call(asked, body, switches)?;
         match self.app.auth.admit(&call, found.access).await {
             Ok(caller) => call.caller = caller,
             Err(refusal) => return Ok(Step::Answer(refusal)),
         }
+        if let (Some(naming), Some(cluster)) = (found.owned, &self.app.cluster) {
+            match forward::way(&call, cluster, naming) {
+                Way::Here => {}
+                Way::Nowhere(reply) => return Ok(Step::Answer(reply)),
+                Way::Owner => {
+                    if let Some(reply) = forward::pass_on(&call, cluster, naming).await {
+                        return Ok(Step::Answer(reply));
+                    }
+                }
+            }
+        }
         (found.handler)(&call)
     }
 
-    /// The other way, for a request without a body; `None` when finding out who asks takes time.
+    /// The other way, for a request without a body; `None` when finding out who asks takes time, or another server has to
+    /// answer.
     fn handle_at_once(&self, asked: &Asked, found: Found, switches: &Switches) -> Option<Result<Step>> {
-        let mut call = match self.call(asked, &[], switches) {
+        let no_body = Bytes::new();
+        let mut call = match self.call(asked, &no_body, switches) {
             Ok(call) => call,
             Err(error) => return Some(Err(error)),
         };
@@ -331,10 +397,17 @@ impl Router {
             Ok(caller) => call.caller = caller,
             Err(refusal) => return Some(Ok(Step::Answer(refusal))),
         }
+        if let (Some(naming), Some(cluster)) = (found.owned, &self.app.cluster) {
+            match forward::way(&call, cluster, naming) {
+                Way::Here => {}
+                Way::Nowhere(reply) => return Some(Ok(Step::Answer(reply))),
+                Way::Owner => return None,
+            }
+        }
         Some((found.handler)(&call))
     }
 
-    fn call<'a>(&'a self, asked: &'a Asked, body: &'a [u8], switches: &'a Switches) -> Result<Call<'a>> {
+    fn call<'a>(&'a self, asked: &'a Asked, body: &'a Bytes, switches: &'a Switches) -> Result<Call<'a>> {
         let head = &asked.head;
         let (app, method, headers, path) = (&self.app, &head.method, &head.headers, head.uri.path());
         let params = Params::read(method, head.uri.query(), headers.get(CONTENT_TYPE), body)?;
@@ -343,7 +416,7 @@ impl Router {
     }
 
     /// What answers, and the number that the request counts for.
-    fn find(&self, head: &Parts, switches: &Switches) -> (usize, Result<Found, Reply>) {
+    fn find(&self, head: &Parts, ip: IpAddr, switches: &Switches) -> (usize, Result<Found, Reply>) {
         let (method, sent) = (&head.method, head.uri.path());
         let unmatched = || self.app.traffic.unmatched(method);
         if let Some(reply) = cors::preflight(&self.app.live.origins(), method, &head.headers) {
@@ -359,13 +432,13 @@ impl Router {
         // Elsewhere every GET answers a HEAD too.
         let wanted = if *method == Method::HEAD && !naming { &Method::GET } else { method };
         let handler = methods.and_then(|methods| methods.handlers.iter().find(|(known, ..)| *known == wanted));
-        let number = handler.map_or_else(unmatched, |(.., number)| *number);
-        if naming && let Err(reply) = gate::pass(switches, method, &path, &head.uri) {
+        let number = handler.map_or_else(unmatched, |(.., number, _)| *number);
+        if naming && let Err(reply) = gate::pass(&self.app, switches, head, &path, ip) {
             return (number, Err(reply));
         }
         let found = match (methods, handler) {
-            (Some(methods), Some((_, handler, access, _))) => {
-                Ok(Found { handler: *handler, access: *access, raw_body: methods.raw_body })
+            (Some(methods), Some((_, handler, access, _, owned))) => {
+                Ok(Found { handler: *handler, access: *access, raw_body: methods.raw_body, owned: *owned })
             }
             _ if naming => Err(Reply::no_such_api(method, sent)),
             (None, _) => Err(Reply::not_found(sent)),
@@ -381,6 +454,7 @@ impl Router {
                 Ok(Step::Write(command, then)) => break (command, then),
                 Ok(Step::Later(wait, reply)) => return self.holds.hold(wait, conn, reply).await,
                 Ok(Step::Wait(wait)) => step = wait.await,
+                Ok(Step::Bulk(work)) => step = self.bulk.run(work).await.flatten(),
                 Ok(Step::Blocking(work)) => step = self.app.auth.gate().run(work).await.flatten(),
                 Err(error) => return Reply::error(&error),
             }
@@ -407,6 +481,9 @@ mod tests {
         for Route(method, path, ..) in ROUTES {
             assert!(seen.insert((method, path)), "{method} {path} stands twice");
             assert!(path.starts_with('/') && (!path.ends_with('/') || *path == "/"), "{path}");
+        }
+        for (method, path, _) in OWNED {
+            assert!(seen.contains(&(method, path)), "{method} {path} is no route");
         }
         for path in RAW_BODIES.iter().chain(&crate::http::traffic::BEATS) {
             assert!(ROUTES.iter().any(|Route(_, known, ..)| known == path), "{path} is no route");

@@ -43,8 +43,14 @@ pub(super) fn options(config: &Config) -> Result<Options> {
         (Some(Secret(key)), true) => key.clone(),
         (None, true) => kept_key(&config.data_dir)?,
     };
-    let identity = settings.identity.as_ref().map(|(header, Secret(value))| (header.clone(), value.clone()));
-    Ok(Options { enabled: settings.enabled, token_key, token_ttl_s: settings.token_ttl_s, identity })
+    let identity = identity(config);
+    let (enabled, check_peers, token_ttl_s) = (settings.enabled, settings.check_peers, settings.token_ttl_s);
+    Ok(Options { enabled, token_key, token_ttl_s, identity, check_peers })
+}
+
+/// Header and value by which the servers of a cluster know each other.
+pub(super) fn identity(config: &Config) -> Option<(String, String)> {
+    config.auth.identity.as_ref().map(|(header, Secret(value))| (header.clone(), value.clone()))
 }
 
 /// The key in the data folder, made if there is none. Only this user can read it.

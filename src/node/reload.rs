@@ -1,10 +1,12 @@
 //! SIGHUP: reads the configuration again and puts into effect what can change while the server runs
-//! ([`Key::is_live`](config::Key::is_live)); all of it or, if something is wrong, nothing.
+//! ([`Key::is_live`](config::Key::is_live)); all of it or, if something is wrong, nothing. Members also change without,
+//! when their file does.
 
 use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
 
+use super::cluster::Following;
 use super::{accounts, limits, systemd};
 use crate::config::{self, Config, Diff, Flags, NoteLevel};
 use crate::error::{Error, Result};
@@ -24,19 +26,28 @@ pub(super) struct Reload {
     pub(super) config: Config,
     pub(super) app: Arc<App>,
     pub(super) server: Server,
+    pub(super) following: Following,
 }
 
 impl Reload {
-    /// Reads again whenever `hang_ups` says so.
+    /// Reads again whenever `hang_ups` says so, and follows the members.
     pub(super) async fn run(mut self, mut hang_ups: Signal) {
-        while hang_ups.recv().await.is_some() {
-            systemd::reloading();
-            match self.again().await {
-                Ok(found) => tell(&found),
-                Err(error) => tracing::error!("SIGHUP: everything stays as it was: {error}"),
+        loop {
+            tokio::select! {
+                Some(()) = hang_ups.recv() => self.hang_up().await,
+                Some(list) = self.following.lists.recv() => self.following.take_list(&mut self.config, list),
+                else => return,
             }
-            systemd::ready(&systemd::status(&self.app.registry, &self.app.commit));
         }
+    }
+
+    async fn hang_up(&mut self) {
+        systemd::reloading();
+        match self.again().await {
+            Ok(found) => tell(&found),
+            Err(error) => tracing::error!("SIGHUP: everything stays as it was: {error}"),
+        }
+        systemd::ready(&systemd::status(&self.app.registry, &self.app.commit));
     }
 
     async fn again(&mut self) -> Result<Diff> {
@@ -59,10 +70,17 @@ impl Reload {
         accounts::ensure_admin(&new, &self.app).await?;
         telemetry::levels::set_directives(&log_directives(&new))?;
         self.app.auth.replace(auth)?;
-        self.app.live.set(new.http.cors_allow_origins.clone(), new.http.max_body_bytes);
+        if let Some(cluster) = &self.app.cluster {
+            cluster.peers().set_identity(accounts::identity(&new))?;
+        }
+        let http = &new.http;
+        self.app.live.set(http.cors_allow_origins.clone(), http.max_body_bytes, http.max_peer_body_bytes);
         self.app.push.set_allow_client_ip(new.push_allow_client_ip.clone());
         self.server.set_limits(limits(&new));
         self.config.take_live(new);
+        if found.live.contains(&config::MEMBERS_KEY) {
+            self.following.put_into_effect(&self.config);
+        }
         Ok(found)
     }
 }

@@ -134,6 +134,18 @@ impl Registry {
         self.services.load(Ordering::Relaxed)
     }
 
+    /// How many services have a grouped name that `keep` accepts, and how many instances of both kinds these have. Looks at
+    /// every service.
+    pub fn tally(&self, keep: impl Fn(&str) -> bool) -> (usize, usize) {
+        let namespaces: Vec<Arc<Namespace>> = self.namespaces.read().values().cloned().collect();
+        let services = namespaces.iter().flat_map(|namespace| {
+            let services: Vec<Arc<Service>> = namespace.services.read().values().cloned().collect();
+            services
+        });
+        let kept = services.filter(|service| keep(&service.key().name));
+        kept.fold((0, 0), |(services, instances), service| (services + 1, instances + service.len()))
+    }
+
     /// Number of instances of both kinds in all namespaces.
     pub fn instance_count(&self) -> usize {
         self.instances.load(Ordering::Relaxed)

@@ -41,7 +41,8 @@ pub fn write(member: &Member, version: Option<&str>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn state_word(state: State) -> &'static str {
+/// As members say it.
+pub fn state_word(state: State) -> &'static str {
     match state {
         State::Starting => "STARTING",
         State::Up => "UP",
@@ -67,7 +68,7 @@ fn extend<'a>(member: &'a Member, version: Option<&'a str>) -> Vec<(&'a str, Cow
     all.extend(said.standing.map(|standing| ("nacre", text(&standing_text(standing)))));
     all.extend(said.raft_meta.as_ref().map(|value| ("raftMetaData", value.as_bytes().into())));
     all.extend(version.or(said.version.as_deref()).map(|version| ("version", text(version))));
-    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all.sort_by_key(|(name, _)| *name);
     all
 }
 

@@ -1,11 +1,14 @@
-//! Answers about services (`spec/service-api.md` 2), and the report of health that servers send to each other (2.9).
+//! Answers about services (`spec/service-api.md` 2), and the report of health that servers send to each other (2.9,
+//! `spec/members.md` 6).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use super::object::Scalar;
 use super::selector::{self, text_of};
 use super::{checker, json, metadata, object};
 use crate::error::{Error, Result};
-use crate::model::{ClusterSettings, ServiceKey, ServiceSettings};
+use crate::model::{ClusterSettings, DEFAULT_NAMESPACE, ServiceKey, ServiceSettings};
 
 /// The answer about one service (2.4). Clusters in the order given, with their names.
 pub fn detail<'a>(
@@ -67,6 +70,36 @@ where
     out
 }
 
+/// Grouped names of services and their checksums.
+pub type ServiceSums = Vec<(Arc<str>, Arc<str>)>;
+
+/// Appends the report of `sender`, an address, on services of `namespace`. Receivers URL-decode the whole of it, so what
+/// that would change is written as JSON escapes, which come out right with and without it.
+pub fn write_report(sender: &str, namespace: &str, sums: &[(Arc<str>, Arc<str>)], out: &mut Vec<u8>) {
+    let mut statuses = br#"{"namespaceId":"#.to_vec();
+    json::string(namespace, &mut statuses);
+    statuses.extend_from_slice(br#","serviceName2Checksum":{"#);
+    json::separated(sums, &mut statuses, |(name, sum), out| {
+        json::string(name, out);
+        out.push(b':');
+        json::string(sum, out);
+    });
+    statuses.extend_from_slice(b"}}");
+    let mut report = br#"{"clientIP":"#.to_vec();
+    json::string(sender, &mut report);
+    report.extend_from_slice(br#","statuses":"#);
+    json::string(&String::from_utf8_lossy(&statuses), &mut report);
+    report.push(b'}');
+    out.reserve(report.len());
+    for byte in report {
+        match byte {
+            b'%' => out.extend_from_slice(br"\u0025"),
+            b'+' => out.extend_from_slice(br"\u002B"),
+            _ => out.push(byte),
+        }
+    }
+}
+
 /// What another server says of the health of its services (2.9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusReport {
@@ -95,6 +128,27 @@ impl StatusReport {
             (Some(statuses), Some(sender)) => Ok(Self { statuses, sender }),
             _ => Err(Error::Refused("a report is a JSON object with the members statuses and clientIP".into())),
         }
+    }
+
+    /// Namespace and checksums of services that the sender owns. `None` when its statuses are not readable, which the
+    /// reference passes over. Services with a null for a checksum are left out.
+    pub fn sums(&self) -> Option<(Arc<str>, ServiceSums)> {
+        let (mut namespace, mut sums): (Arc<str>, _) = (DEFAULT_NAMESPACE.into(), Vec::new());
+        object::members(&self.statuses, |name, value| {
+            match name.as_ref() {
+                "namespaceId" => namespace = Scalar::of(value)?.into_text()?.into(),
+                "serviceName2Checksum" => {
+                    sums.clear();
+                    object::members(value, |name, sum| {
+                        sums.extend(Scalar::of(sum)?.into_text().map(|sum| (Arc::from(name), Arc::from(sum))));
+                        Some(())
+                    })?;
+                }
+                _ => {}
+            }
+            Some(())
+        })?;
+        Some((namespace, sums))
     }
 
     /// Whether it says nothing: its statuses are the JSON null.
@@ -138,6 +192,49 @@ mod tests {
         let all = [("public", vec!["a", "b"]), ("dev", vec![])];
         assert_eq!(text(names_by_namespace(&all)), r#"{"services":{"public":["a","b"],"dev":[]},"count":2}"#);
         assert_eq!(text(names_by_namespace::<Vec<&str>>(&[] as &[(&str, _)])), r#"{"services":{},"count":0}"#);
+    }
+
+    fn report(sender: &str, namespace: &str, sums: &[(Arc<str>, Arc<str>)]) -> String {
+        let mut out = Vec::new();
+        write_report(sender, namespace, sums, &mut out);
+        text(out)
+    }
+
+    #[test]
+    fn a_report_is_that_of_a_real_node() {
+        let sums = [(Arc::from("DEFAULT_GROUP@@capb-2"), Arc::from("3b93"))];
+        let captured = concat!(
+            r#"{"clientIP":"127.0.0.1:18311","statuses":"{\"namespaceId\":\"public\","#,
+            r#"\"serviceName2Checksum\":{\"DEFAULT_GROUP@@capb-2\":\"3b93\"}}"}"#
+        );
+        assert_eq!(report("127.0.0.1:18311", "public", &sums), captured);
+        let read = StatusReport::parse(captured).unwrap();
+        assert_eq!((read.sender.as_str(), read.sums()), ("127.0.0.1:18311", Some(("public".into(), sums.to_vec()))));
+        assert_eq!(
+            report("a", "n", &[]),
+            r#"{"clientIP":"a","statuses":"{\"namespaceId\":\"n\",\"serviceName2Checksum\":{}}"}"#
+        );
+    }
+
+    #[test]
+    fn url_decoding_changes_nothing_in_a_report() {
+        let sums = [(Arc::from("G@@s%20\"\\"), Arc::from("+1"))];
+        let written = report("h+%41:1", "a+b %2B é", &sums);
+        assert!(!written.contains(['%', '+']), "{written}");
+        let read = StatusReport::parse(&written).unwrap();
+        assert_eq!((read.sender.as_str(), read.sums()), ("h+%41:1", Some(("a+b %2B é".into(), sums.to_vec()))));
+    }
+
+    #[test]
+    fn statuses_of_a_report() {
+        let sums = |statuses: &str| StatusReport { statuses: statuses.into(), sender: String::new() }.sums();
+        let one = |namespace: &str| Some((Arc::from(namespace), vec![(Arc::from("s"), Arc::from("1"))]));
+        assert_eq!(sums(r#"{"serviceName2Checksum":{"s":1,"t":null}}"#), one("public"));
+        assert_eq!(sums(r#"{"serviceName2Checksum":{"s":"1"},"more":[],"namespaceId":"n"}"#), one("n"));
+        assert_eq!(sums("{}"), Some(("public".into(), Vec::new())));
+        for wrong in ["", "null", "[]", r#"{"serviceName2Checksum":[]}"#, r#"{"serviceName2Checksum":{"s":{}}}"#] {
+            assert_eq!(sums(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

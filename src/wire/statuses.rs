@@ -1,8 +1,17 @@
-//! Two answers that are lists of texts: health of all instances (5.11) and what a metadata batch changed (5.12).
+//! Two answers that are lists of texts: health of all instances (5.11), which servers also read of each other, and what
+//! a metadata batch changed (5.12).
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
 
 use super::instance::{Host, push_printed_key};
-use super::json;
+use super::{json, number};
+use crate::error::{Error, Result};
 use crate::model::InstanceKey;
+
+/// Host, port and health of an instance.
+pub type Status = (Box<str>, i32, bool);
 
 /// `{"ips":["ip:port_healthy",..]}` with the true health of every instance, in the order given (5.11).
 pub fn statuses<'a>(hosts: impl IntoIterator<Item = Host<'a>>) -> Vec<u8> {
@@ -18,6 +27,40 @@ pub fn statuses<'a>(hosts: impl IntoIterator<Item = Host<'a>>) -> Vec<u8> {
     });
     out.extend_from_slice(b"]}");
     out
+}
+
+/// Reads what [`statuses`] writes. Hosts may have colons and underscores: the last ones of a text count, where the
+/// reference takes the first (a fix).
+///
+/// # Errors
+/// [`Error::Input`] when it is no such JSON.
+pub fn parse(body: &[u8]) -> Result<Vec<Status>> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        ips: Vec<Text<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+    let wrong = |fault: serde_json::Error| Error::Input(format!("the statuses are not readable: {fault}"));
+    let answer: Answer<'_> = serde_json::from_slice(body).map_err(wrong)?;
+    let read = |Text(text): &Text<'_>| {
+        status(text).ok_or_else(|| Error::Input(format!("the statuses are not readable: {text} is no status")))
+    };
+    answer.ips.iter().map(read).collect()
+}
+
+/// Of `ip:port_healthy`.
+fn status(text: &str) -> Option<Status> {
+    let (address, healthy) = text.rsplit_once('_')?;
+    let (host, port) = address.rsplit_once(':')?;
+    let healthy = match healthy {
+        "true" => true,
+        "false" => false,
+        _ => return None,
+    };
+    Some((host.into(), number::integer(port)?, healthy))
 }
 
 /// `{"updated":["KEY:ephemeral","KEY:persist",..]}` with printed keys, in the order given: persistent ones belong first
@@ -53,6 +96,30 @@ mod tests {
         let hosts = [Host::new(&keys[0], &up), Host::new(&keys[1], &down)];
         assert_eq!(String::from_utf8(statuses(hosts)).unwrap(), r#"{"ips":["1.1.1.1:80_true","a\":0_false"]}"#);
         assert_eq!(statuses([]), br#"{"ips":[]}"#);
+    }
+
+    #[test]
+    fn health_is_read_back() {
+        let (up, down) = (Instance::default(), Instance { healthy: false, ..Instance::default() });
+        let keys = [key("a_b:c\"", -1, "C", true), key("[::1]", 80, "C", true)];
+        let body = statuses([Host::new(&keys[0], &up), Host::new(&keys[1], &down)]);
+        assert_eq!(parse(&body), Ok(vec![("a_b:c\"".into(), -1, true), ("[::1]".into(), 80, false)]));
+        let captured = br#"{"ips":["10.1.0.1:8080_true","10.1.0.2:8081_false"],"more":{}}"#;
+        assert_eq!(parse(captured), Ok(vec![("10.1.0.1".into(), 8080, true), ("10.1.0.2".into(), 8081, false)]));
+        assert_eq!(parse(br#"{"ips":[]}"#), Ok(Vec::new()));
+        for wrong in [
+            "",
+            "[]",
+            "{}",
+            r#"{"ips":null}"#,
+            r#"{"ips":[null]}"#,
+            r#"{"ips":["a:1"]}"#,
+            r#"{"ips":["a_true"]}"#,
+            r#"{"ips":["a:x_true"]}"#,
+            r#"{"ips":["a:1_yes"]}"#,
+        ] {
+            assert!(matches!(parse(wrong.as_bytes()), Err(Error::Input(_))), "{wrong}");
+        }
     }
 
     #[test]

@@ -76,6 +76,11 @@ impl Server {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Adds a flag, for the next start.
+    pub(crate) fn add_flag(&mut self, flag: &str) {
+        self.flags.push(flag.to_owned());
+    }
+
     /// Replaces the configuration file, for the next start.
     pub(crate) fn configure(&self, properties: &str) {
         let conf = self.home().join("conf");

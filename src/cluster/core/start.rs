@@ -4,11 +4,12 @@
 //! [`Gap`]. A peer that was there during this server's gap knows better: this server takes its word. One that knows
 //! less is told instead. A server without data takes what it gets, from anyone who has something.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::{Core, Purpose};
 use crate::cluster::message::{Answer, Failure, Request};
+use crate::model::ServiceKey;
 use crate::model::clock::Now;
 use crate::model::peer::{Datum, Gap, Merge, Phase, Removed, Standing};
 use crate::registry::REMOVALS_KEPT_MS;
@@ -221,37 +222,41 @@ impl Core {
             }
         };
         let nacre = self.is_nacre(from);
-        let mut named = std::collections::BTreeSet::new();
-        let mut chunks: Vec<Vec<Merge>> = Vec::new();
-        let mut room = 0;
-        for datum in data {
-            named.insert(datum.service.clone());
-            if room == 0 {
-                chunks.push(Vec::new());
-                room = CHUNK;
-            }
-            room = room.saturating_sub(datum.told.len().max(1));
-            if let Some(chunk) = chunks.last_mut() {
-                chunk.push(Merge { datum, whole: nacre, from_owner: nacre });
-            }
-        }
+        let named: HashSet<ServiceKey> = data.iter().map(|datum| datum.service.clone()).collect();
+        let told = data.into_iter().map(|datum| Merge { datum, whole: nacre, from_owner: nacre });
         // Of what the source does not have at all it says nothing: only what was silent for longer than it remembers goes.
         let since_ms = now.wall_ms.saturating_sub(REMOVALS_KEPT_MS);
-        for service in self.registry.services().into_iter().filter(|s| nacre && s.has_ephemeral()) {
-            if !named.contains(service.key()) {
-                let removed = Some(Removed { since_ms, keys: Vec::new() });
-                let datum = Datum { service: service.key().clone(), told: Vec::new(), removed };
-                chunks.push(vec![Merge { datum, whole: true, from_owner: true }]);
-            }
-        }
-        let last = chunks.len().saturating_sub(1);
-        if chunks.is_empty() {
-            chunks.push(Vec::new());
-        }
+        let services = self.registry.services();
+        let unnamed = services.iter().filter(|s| nacre && s.has_ephemeral() && !named.contains(s.key()));
+        let unnamed = unnamed.map(|service| {
+            let removed = Some(Removed { since_ms, keys: Vec::new() });
+            let datum = Datum { service: service.key().clone(), told: Vec::new(), removed };
+            Merge { datum, whole: true, from_owner: true }
+        });
+        let chunks = in_chunks(told.chain(unnamed));
+        let last = chunks.len() - 1;
         for (number, chunk) in chunks.into_iter().enumerate() {
             self.merge(from.clone(), chunk, number == last);
         }
     }
+}
+
+/// At least one chunk, each of about as many instances as are stored at a time.
+fn in_chunks(merges: impl Iterator<Item = Merge>) -> Vec<Vec<Merge>> {
+    let mut chunks = Vec::new();
+    let (mut chunk, mut size) = (Vec::new(), 0);
+    for merge in merges {
+        size += merge.datum.told.len().max(1);
+        chunk.push(merge);
+        if size >= CHUNK {
+            chunks.push(std::mem::take(&mut chunk));
+            size = 0;
+        }
+    }
+    if !chunk.is_empty() || chunks.is_empty() {
+        chunks.push(chunk);
+    }
+    chunks
 }
 
 #[cfg(test)]

@@ -82,6 +82,16 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// Whether the member finds the request wrong as it stands.
+    pub fn is_bad_request(&self) -> bool {
+        self.status == 400
+    }
+
+    /// Whether the member takes no request of this size: body, target or headers.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.status, 413 | 414 | 431)
+    }
+
     /// The body as people may read it, not all of a long one.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).chars().take(300).collect()

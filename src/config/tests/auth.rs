@@ -57,6 +57,17 @@ fn an_identity_is_a_header_and_a_value_of_ones_own() {
     let known = format!("{names}: choose your own, this pair is known to everybody");
     assert_eq!(refused(&identity("serverIdentity", "security")), known);
     assert!(refused(&identity("a b", "x")).ends_with("must be the name of an HTTP header"));
+    // What nothing is guarded by stops no start.
+    let off = |key: &str, value: &str| {
+        let config = load(identity(key, value).strip_prefix(ON).unwrap()).unwrap();
+        (config.auth.identity.map(|(header, Secret(value))| (header, value)), config.notes.len())
+    };
+    let good = Some(("x-cluster".to_owned(), "0123456789abcdef".to_owned()));
+    assert_eq!(off("x-cluster", "0123456789abcdef"), (good, 0), "members know each other by it");
+    assert_eq!(
+        [off("serverIdentity", "security"), off("x-cluster", ""), off("", "x")],
+        [(None, 0), (None, 0), (None, 0)]
+    );
     let bad = refused(&identity("x-cluster", "sesam\u{e9}"));
     assert!(bad.contains("identity.value=(hidden)") && !bad.contains("sesam"), "{bad}");
 }
@@ -87,4 +98,14 @@ fn secrets_are_shown_nowhere() {
     assert_eq!(config.settings.iter().filter(|setting| setting.value == "(hidden)").count(), 3);
     let broken = refused(&format!("nacre.auth.admin.password={secret}${{Sesame"));
     assert!(!broken.contains("Sesame"), "{broken}");
+}
+
+#[test]
+fn members_are_checked_unless_somebody_says_otherwise() {
+    let config = load("").unwrap();
+    assert!(config.auth.check_peers && config.notes.is_empty());
+    let config = load("nacre.cluster.check-peers=false").unwrap();
+    assert!(!config.auth.check_peers);
+    assert_eq!(config.notes.iter().map(|note| note.level).collect::<Vec<_>>(), [NoteLevel::Warn]);
+    assert!(config.notes[0].text.starts_with("nacre.cluster.check-peers=false: "), "{}", config.notes[0].text);
 }

@@ -27,7 +27,8 @@ pub enum Access {
     Admin,
     /// The admin role; with authentication off, reading only.
     Accounts(Action),
-    /// The identity of a server of this cluster.
+    /// To be a server of this cluster, authentication on or off ([`is_peer`](super::Auth::is_peer)). Without a cluster: the
+    /// server identity, and nothing with authentication off.
     Peer,
     /// That, or the admin role.
     PeerOrAdmin,
@@ -120,6 +121,11 @@ impl Access {
         let fits = |pattern: &str, actions: &str| actions.contains(letter) && matches(pattern, &resource);
         let allowed = settings.roles_of(user).iter().any(|role| settings.any_permission(role, fits));
         if allowed { Ok(()) } else { Err(Refusal::Forbidden) }
+    }
+
+    /// Whether servers of a cluster may.
+    pub fn is_of_peers(self) -> bool {
+        matches!(self, Access::Peer | Access::PeerOrAdmin)
     }
 
     /// Whether this changes users, roles or permissions, which nobody may while authentication is off: whoever could

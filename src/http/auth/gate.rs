@@ -1,4 +1,5 @@
-//! Work that takes long on a processor (password checks), kept off the threads that answer requests.
+//! Work that takes long on a processor (password checks; what members of a cluster tell each other), kept off the threads
+//! that answer requests. Each kind has a gate of its own.
 
 use std::sync::Arc;
 
@@ -15,19 +16,27 @@ const MAX_RUNNING: usize = 4;
 pub struct Gate {
     places: Arc<Semaphore>,
     running: Arc<Semaphore>,
+    too_many: &'static str,
 }
 
 impl Default for Gate {
-    /// One processor is left for everything else, where there are two.
+    /// For logins.
     fn default() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::new(MAX_WAITING, processors.saturating_sub(1).clamp(1, MAX_RUNNING))
+        Self::with_places(MAX_WAITING, "too many logins at once, try again later")
     }
 }
 
 impl Gate {
-    fn new(waiting: usize, running: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(waiting + running)), running: Arc::new(Semaphore::new(running)) }
+    /// Lets as much run as leaves one processor for everything else, where there are two, and `waiting` more wait;
+    /// `too_many` is what the others are told.
+    pub fn with_places(waiting: usize, too_many: &'static str) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::new(waiting, processors.saturating_sub(1).clamp(1, MAX_RUNNING), too_many)
+    }
+
+    fn new(waiting: usize, running: usize, too_many: &'static str) -> Self {
+        let (places, running) = (Semaphore::new(waiting + running), Semaphore::new(running));
+        Self { places: Arc::new(places), running: Arc::new(running), too_many }
     }
 
     /// Runs `work` on a thread for such things. A caller that goes away does not stop work that has begun, and that
@@ -37,7 +46,7 @@ impl Gate {
     /// [`Error::Limit`] when too much is waiting; [`Error::Unavailable`] when the work came to no end.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| Error::Limit("too many logins at once, try again later".into()))?;
+        let place = place.map_err(|_| Error::Limit(self.too_many.into()))?;
         let ended = |_| Error::Unavailable("the server is stopping".into());
         let turn = self.running.clone().acquire_owned().await.map_err(|_| ended(()))?;
         let held = move || {
@@ -56,7 +65,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_few_run_a_few_wait_and_the_rest_is_refused() {
-        let gate = Arc::new(Gate::new(1, 1));
+        let gate = Arc::new(Gate::new(1, 1, "too many"));
         let (go, wait) = mpsc::channel::<()>();
         let (began, begun) = mpsc::channel();
         let own = gate.clone();

@@ -3,11 +3,18 @@
 use crate::error::{Error, Result};
 use crate::http::call::{Call, Step};
 use crate::http::console::NACOS_VERSION;
-use crate::model::member::Member;
+use crate::model::member::{Member, State};
 use crate::wire::{json, member, wrapped};
 
-fn write(one: &Member, out: &mut Vec<u8>) {
-    member::write(one, Some(NACOS_VERSION), out);
+/// Appends the members that `keep` wants, as JSON array in order of addresses. What this server doesn't know of others, such
+/// as their version before they have reported, is not shown.
+pub(in crate::http) fn write_members(call: &Call<'_>, keep: impl Fn(&Member) -> bool, out: &mut Vec<u8>) {
+    let (own, all) = (call.app.members.own().address(), call.app.members.all());
+    out.push(b'[');
+    json::separated(all.iter().filter(|one| keep(one)), out, |one, out| {
+        member::write(one, (one.address() == own).then_some(NACOS_VERSION), out);
+    });
+    out.push(b']');
 }
 
 /// GET `self`.
@@ -16,7 +23,7 @@ fn write(one: &Member, out: &mut Vec<u8>) {
 /// None.
 pub fn own(call: &Call<'_>) -> Result<Step> {
     let mut out = Vec::new();
-    write(&call.app.members.own(), &mut out);
+    member::write(&call.app.members.own(), Some(NACOS_VERSION), &mut out);
     Step::json(wrapped::success(&out))
 }
 
@@ -26,30 +33,30 @@ pub fn own(call: &Call<'_>) -> Result<Step> {
 /// None.
 pub fn nodes(call: &Call<'_>) -> Result<Step> {
     let keyword = call.params.optional("keyword", "");
-    let all = call.app.members.all();
-    let mut out = b"[".to_vec();
-    json::separated(all.iter().filter(|one| one.address().starts_with(keyword)), &mut out, write);
-    out.push(b']');
+    let mut out = Vec::new();
+    write_members(call, |one| one.address().starts_with(keyword), &mut out);
     Step::json(wrapped::success(&out))
 }
 
-/// GET `simple/nodes`: addresses of the healthy members.
+/// GET `simple/nodes`: addresses of the members that are up.
 ///
 /// # Errors
 /// None.
 pub fn simple_nodes(call: &Call<'_>) -> Result<Step> {
+    let all = call.app.members.all();
+    let up = all.iter().filter(|one| one.state == State::Up);
     let mut out = b"[".to_vec();
-    json::separated(call.app.members.all(), &mut out, |one, out| json::string(&one.address(), out));
+    json::separated(up, &mut out, |one, out| json::string(&one.address(), out));
     out.push(b']');
     Step::json(wrapped::success(&out))
 }
 
-/// GET `health`: the state of this member.
+/// GET `health`: the state of this member. Whether it serves clients is another matter.
 ///
 /// # Errors
 /// None.
-pub fn health(_: &Call<'_>) -> Result<Step> {
-    Step::json(wrapped::success_text("UP"))
+pub fn health(call: &Call<'_>) -> Result<Step> {
+    Step::json(wrapped::success_text(member::state_word(call.app.members.own().state)))
 }
 
 /// A body with the content type of JSON.
@@ -77,14 +84,19 @@ pub fn report(call: &Call<'_>) -> Result<Step> {
     Step::json(wrapped::success_text(if known { "true" } else { "false" }))
 }
 
-/// POST `server/leave`: members go. There is none that could: this server never leaves its own list.
+/// POST `server/leave`: members go. This server never leaves its own list.
 ///
 /// # Errors
 /// A body that is no list of addresses; a `notifyOtherMembers` that is no truth value.
 pub fn leave(call: &Call<'_>) -> Result<Step> {
-    call.boolean("notifyOtherMembers", true)?;
-    member::addresses(json_body(call)?)?;
-    Step::json(wrapped::success_text("ok"))
+    let notify = call.boolean("notifyOtherMembers", true)?;
+    let addresses = member::addresses(json_body(call)?)?;
+    let done = || Step::json(wrapped::success_text("ok"));
+    let Some(cluster) = call.app.cluster.clone() else { return done() };
+    Ok(Step::Wait(Box::pin(async move {
+        cluster.leave(addresses, notify).await;
+        done()
+    })))
 }
 
 /// POST `switch/lookup`: how members are found. Only `file` there is.
@@ -100,3 +112,6 @@ pub fn switch_lookup(call: &Call<'_>) -> Result<Step> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

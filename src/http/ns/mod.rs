@@ -3,6 +3,7 @@
 mod argument;
 pub mod catalog;
 pub mod cluster;
+pub mod distro;
 pub mod health;
 pub mod instance;
 pub mod legacy;

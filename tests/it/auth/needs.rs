@@ -50,8 +50,8 @@ const STATED: &[(&str, &str, Access)] = &[
     ("PUT", "/v1/ns/ops/switches", WRITE_SWITCHES),
     ("PUT", "/v1/ns/operator/log", ADMIN),
     ("PUT", "/v1/ns/ops/log", ADMIN),
-    ("GET", "/v1/ns/operator/server/status", ADMIN),
-    ("GET", "/v1/ns/ops/server/status", ADMIN),
+    ("GET", "/v1/ns/operator/server/status", PEER_OR_ADMIN),
+    ("GET", "/v1/ns/ops/server/status", PEER_OR_ADMIN),
     // Not in the reference; names a folder.
     ("GET", "/v1/ns/operator/restore", LOGGED_IN),
     ("GET", "/v1/ns/operator/*", OPEN),

@@ -1,94 +1,17 @@
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-
-use hyper::Method;
-use hyper::header::HeaderMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cluster::members::Members;
-use crate::commit;
-use crate::http::actuator::Actuator;
-use crate::http::auth::{Auth, Options};
-use crate::http::call::{App, Caller};
-use crate::http::live::Live;
-use crate::http::params::Params;
+use crate::http::world::World;
 use crate::model::Row;
-use crate::model::clock::AwakeClock;
-use crate::model::member::Member;
-use crate::model::settings::{Setting, SettingKey, Switches, User};
-use crate::push::Push;
-use crate::registry::Registry;
-use crate::store::{Durability, OnFailure, Options as StoreOptions, Store};
+use crate::model::settings::SettingKey;
 
-/// An app whose users are put into the registry directly.
-struct World {
-    app: Arc<App>,
-    _dir: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions { durability: Durability::Off, ..StoreOptions::new(dir.path()) };
-        let (store, _) = Store::open(options, 0, &mut |_| {}, &|_| {}).unwrap();
-        let (registry, clock) = (Arc::new(Registry::default()), AwakeClock::starting_at(1));
-        let options = commit::Options { queue_len: 10, batch_rows: 10, on_failure: OnFailure::Refuse };
-        let (commit, _) = commit::start(registry.clone(), store, clock.clone(), options, Vec::new()).unwrap();
-        let auth = Options { enabled: true, token_key: vec![1; 32], token_ttl_s: 60, identity: None };
-        let app = App {
-            registry,
-            commit,
-            push: Push::new(clock.clone(), Vec::new()),
-            clock,
-            context: "/nacos".into(),
-            members: Arc::new(Members::alone(Member::new("127.0.0.1", 8848))),
-            cluster: None,
-            live: Live::new(Vec::new(), 1 << 20),
-            port: 0,
-            function_mode: None,
-            auth: Auth::new(auth).unwrap(),
-            restore_report: Default::default(),
-            traffic: Arc::new(crate::http::router::traffic()),
-            actuator: Actuator { info: false, prometheus: false, collect: Arc::new(|| Ok(String::new())) },
-        };
-        Self { app: Arc::new(app), _dir: dir }
-    }
-
-    fn put(&self, key: SettingKey, setting: Setting) {
-        self.app.registry.apply(Row::Setting(key, Some(Arc::new(setting))), 0, false);
-    }
-
-    fn user(&self, name: &str, roles: &[&str]) {
-        let user = User { password_hash: String::new(), created: 1 };
-        self.put(SettingKey::User(name.into()), Setting::User(user));
-        for role in roles {
-            self.put(SettingKey::Role { role: (*role).into(), user: name.into() }, Setting::Role(1));
-        }
-    }
-
-    fn permit(&self, role: &str, resource: &str, action: &str) {
-        let (role, resource, action) = (role.into(), resource.into(), action.into());
-        self.put(SettingKey::Permission { role, resource, action }, Setting::Permission(1));
-    }
-
-    fn with_call<T>(&self, query: &str, look: impl FnOnce(&Call<'_>) -> T) -> T {
-        let headers = HeaderMap::new();
-        let (params, peer) = (Params::of_query(Some(query)), IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let (method, path, caller) = (&Method::GET, "/", Caller::Anybody);
-        let switches = Switches::default();
-        let (app, headers, switches) = (&self.app, &headers, &switches);
-        look(&Call { app, method, path, headers, params, body: &[], switches, peer, caller })
-    }
-
-    fn decide(&self, user: &str, access: Access, query: &str) -> Result<(), Refusal> {
-        self.with_call(query, |call| access.decide(self.app.registry.settings(), user, call))
-    }
+fn decide(world: &World, user: &str, access: Access, query: &str) -> Result<(), Refusal> {
+    world.with_call(query, |call| access.decide(world.app.registry.settings(), user, call))
 }
 
 #[test]
 fn resources_are_made_of_the_names_that_are_used() {
-    let world = World::new();
+    let world = World::alone();
     let resource = |target: Target, query: &str| world.with_call(query, |call| target.resource(call));
     let cases = [
         (Target::Service, "serviceName=s", ":DEFAULT_GROUP:naming/s"),
@@ -124,7 +47,7 @@ fn resources_are_made_of_the_names_that_are_used() {
 
 #[test]
 fn permissions_cover_what_the_table_of_the_spec_says() {
-    let world = World::new();
+    let world = World::alone();
     world.user("nacos", &[ADMIN_ROLE]);
     world.user("nobody", &[]);
     for (user, resource, action) in [
@@ -137,7 +60,7 @@ fn permissions_cover_what_the_table_of_the_spec_says() {
         world.user(user, &[user]);
         world.permit(user, resource, action);
     }
-    let may = |user: &str, access, query: &str| world.decide(user, access, query).is_ok();
+    let may = |user: &str, access, query: &str| decide(&world, user, access, query).is_ok();
     assert!(may("public-r", READ, "serviceName=s") && !may("public-r", WRITE, "serviceName=s"));
     assert!(!may("public-r", READ, "serviceName=s&namespaceId=dev") && !may("public-r", READ_ALL, ""));
     assert!(may("dev-rw", WRITE, "serviceName=s&namespaceId=dev") && may("dev-rw", READ_GROUP, "namespaceId=dev"));
@@ -157,18 +80,18 @@ fn permissions_cover_what_the_table_of_the_spec_says() {
         assert!(may("nacos", access, "serviceName=s&namespaceId=a:b") && !may("nobody", access, "serviceName=s"));
     }
     assert!(!may("nacos", PEER, "") && may("nobody", LOGGED_IN, "") && may("nobody", OWN, ""));
-    assert_eq!(world.decide("dev-rw", READ, "serviceName=s&namespaceId=dev:x"), Err(Refusal::Unclear));
+    assert_eq!(decide(&world, "dev-rw", READ, "serviceName=s&namespaceId=dev:x"), Err(Refusal::Unclear));
 }
 
 #[test]
 fn names_of_users_who_are_gone_may_nothing() {
-    let world = World::new();
+    let world = World::alone();
     world.user("gone", &[ADMIN_ROLE, "r"]);
     world.permit("r", "*", "rw");
-    assert_eq!(world.decide("gone", READ, "serviceName=s"), Ok(()));
+    assert_eq!(decide(&world, "gone", READ, "serviceName=s"), Ok(()));
     world.app.registry.apply(Row::Setting(SettingKey::User("gone".into()), None), 0, false);
     for access in [LOGGED_IN, OWN, READ, WRITE, ADMIN, PEER, WRITE_SWITCHES] {
-        assert_eq!(world.decide("gone", access, "serviceName=s"), Err(Refusal::Forbidden), "{access:?}");
+        assert_eq!(decide(&world, "gone", access, "serviceName=s"), Err(Refusal::Forbidden), "{access:?}");
     }
 }
 

@@ -1,0 +1,186 @@
+//! Requests that the owner of a service has to answer: passed on to it, and its answer back to the client
+//! (`spec/distro.md` 5). The client never learns of a failure in between: what can't be passed on is handled here, where
+//! there is a full copy of the data, and the others are told of the change.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+
+use super::call::{Call, Named};
+use super::params::BodyParams;
+use super::reply::Reply;
+use crate::cluster::Cluster;
+use crate::cluster::members::Members;
+use crate::cluster::message::Failure;
+use crate::cluster::ownership::Owner;
+use crate::cluster::peer::query::Query;
+use crate::cluster::peer::{Bounds, Incoming, Outgoing, REQUEST_SOURCE};
+use crate::error::Result;
+use crate::model::member::{Member, State};
+
+/// Which service a request is about, as its handler sees it.
+pub(super) type Naming = for<'c, 'a> fn(&'c Call<'a>) -> Result<Named<'c>>;
+
+/// What a forwarded request may cost: the time-outs of the reference. Answers to writes are short, and those to batches
+/// name instances.
+const BOUNDS: Bounds =
+    Bounds { connect: Duration::from_secs(2), total: Duration::from_secs(2), max_answer_bytes: 16 << 20 };
+/// A longer query is sent as a form: heads of requests may have 64 KiB on servers of this kind, all headers included.
+const MAX_QUERY_BYTES: usize = 32 << 10;
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded;charset=UTF-8");
+/// In the agent of members.
+const SERVER: &str = "Nacos-Server";
+/// Parameters that say how the others are to be read: set anew, because the others are written anew.
+const READING: [&str; 2] = ["encoding", "nofix"];
+/// In the refusal of a server that does not own the service either.
+const MISDIRECTED: &[u8] = b"receive invalid redirect request";
+/// Up to this many parameters, looking through all for the same name is quickest.
+const FEW_PARAMS: usize = 32;
+/// Headers that are about the connection or the body as it was sent, not about the request.
+const OF_CONNECTION: [HeaderName; 11] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    EXPECT,
+    CONTENT_LENGTH,
+];
+
+/// Who is to answer a request.
+pub(super) enum Way {
+    /// This server.
+    Here,
+    /// The owner, which is another.
+    Owner,
+    /// Nobody: this is the answer.
+    Nowhere(Reply),
+}
+
+/// Who is to answer `call`. A request is passed on once at most: one that a known member passed on is answered here even if
+/// this server thinks that it is not the owner, because for a moment views may differ.
+pub(super) fn way(call: &Call<'_>, cluster: &Cluster, naming: Naming) -> Way {
+    if !call.switches.distro_enabled {
+        return Way::Here;
+    }
+    // The handler says what is wrong with the name.
+    let Ok(named) = naming(call) else { return Way::Here };
+    if cluster.members().view().is_owner(&named.name) {
+        return Way::Here;
+    }
+    if !call.agent_text().contains(SERVER) {
+        return Way::Owner;
+    }
+    let source = call.headers.get(REQUEST_SOURCE).and_then(|source| source.to_str().ok());
+    if source.is_some_and(|source| cluster.members().state(source).is_some()) {
+        Way::Here
+    } else {
+        Way::Nowhere(Reply::misdirected(call.peer, call.path))
+    }
+}
+
+/// Passes `call` on to the owner; `None` when the request is to be handled here after all.
+pub(super) async fn pass_on(call: &Call<'_>, cluster: &Cluster, naming: Naming) -> Option<Reply> {
+    let name = naming(call).ok()?.name;
+    let (members, peers) = (cluster.members(), cluster.peers());
+    // Each that refuses is no member of the next view.
+    for _ in 0..members.view().healthy().len() {
+        let view = members.view();
+        let Owner::Peer(owner) = view.owner(&name) else { return None };
+        if members.state(owner) == Some(State::Suspicious) {
+            return None;
+        }
+        let place = peers.place(owner)?;
+        let outgoing = outgoing(call, || is_nacre(members, owner))?;
+        match peers.send_from(place, outgoing).await {
+            Ok(answer) if is_void(&answer) => return None,
+            Ok(answer) => return Some(Reply::passed_on(answer.status, answer.body)),
+            Err(failure) => {
+                let refused = failure == Failure::Refused;
+                members.note_failure(owner, refused, call.app.clock.now_ms());
+                tracing::debug!(to = &**owner, path = call.path, %failure, "a request could not be passed on");
+                if !refused {
+                    return None;
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Whether the answer says nothing of the request itself: the other server doesn't think that it is the owner, or can't
+/// read a request of this size.
+fn is_void(answer: &Incoming) -> bool {
+    let misdirected = || answer.body.windows(MISDIRECTED.len()).any(|part| part == MISDIRECTED);
+    answer.is_too_large() || (answer.is_bad_request() && misdirected())
+}
+
+fn is_nacre(members: &Members, address: &str) -> bool {
+    members.find(address).as_ref().is_some_and(Member::is_nacre)
+}
+
+/// The request as it is passed on. `None` when it is too large for that; `is_nacre` is asked for large ones only.
+fn outgoing(call: &Call<'_>, is_nacre: impl Fn() -> bool) -> Option<Outgoing> {
+    let in_body = BodyParams::of(call.method, call.headers.get(CONTENT_TYPE)) != BodyParams::None;
+    let bytes = call.params.iter().map(|(name, value)| name.len() + 2 * value.len() + 2).sum::<usize>();
+    let query = with_params(call, Query::of(&[call.path], bytes + 32));
+    let mut headers = headers_of(call);
+    let body = if in_body || call.body.is_empty() {
+        headers.insert(CONTENT_TYPE, FORM);
+        headers.remove(CONTENT_ENCODING);
+        Bytes::new()
+    } else {
+        Bytes::copy_from_slice(call.body)
+    };
+    let method = call.method.clone();
+    if query.len() <= MAX_QUERY_BYTES {
+        return Some(Outgoing { method, target: query.into_text(), headers, body, bounds: BOUNDS });
+    }
+    // The reference reads no form of a POST.
+    let forms = *call.method != Method::GET && (*call.method != Method::POST || is_nacre());
+    let body = (forms && body.is_empty()).then(|| with_params(call, Query::form()).into_text())?;
+    Some(Outgoing { method, target: call.path.to_owned(), headers, body: body.into(), bounds: BOUNDS })
+}
+
+/// With the first value of each parameter.
+fn with_params(call: &Call<'_>, mut query: Query) -> Query {
+    let params = &call.params;
+    let mut seen = std::collections::HashSet::new();
+    for (number, (name, value)) in params.iter().enumerate() {
+        let again = if params.iter().len() <= FEW_PARAMS {
+            params.iter().take(number).any(|(before, _)| before == name)
+        } else {
+            !seen.insert(name)
+        };
+        if !again && !READING.contains(&name) {
+            query.push(name, value);
+        }
+    }
+    query.with("encoding", "UTF-8").with("nofix", "1")
+}
+
+fn headers_of(call: &Call<'_>) -> HeaderMap {
+    let named_by_client = |name: &HeaderName| {
+        let tokens = call.headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+        tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    };
+    let mut headers = HeaderMap::with_capacity(call.headers.len() + 8);
+    for (name, value) in call.headers {
+        if !OF_CONNECTION.contains(name) && !named_by_client(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests;
