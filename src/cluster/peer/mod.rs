@@ -1,12 +1,14 @@
 //! Calls to other members over HTTP/1.1 (`spec/distro.md` 14): one set of connections for all that goes to a member,
 //! whoever asks. Every call says who sends it, has time-outs, and takes an answer of bounded size only.
 
+mod answer;
 #[cfg(test)]
 pub(crate) mod fake;
 mod line;
 mod outgoing;
 mod pool;
 pub mod query;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +21,7 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::message::Failure;
+use super::message::{Answer, Failure, Request};
 use crate::error::{Error, Result};
 pub use outgoing::{Bounds, Incoming, Outgoing};
 use pool::{IDLE, Pool};
@@ -65,7 +67,7 @@ impl Peers {
     pub fn new(options: PeerOptions) -> Result<Self> {
         let own = HeaderValue::try_from(options.own);
         Ok(Self {
-            context: options.context,
+            context: options.context.trim_end_matches('/').to_owned(),
             own: own.map_err(|_| Error::Setup("the address of this server can't stand in a header".into()))?,
             identity: RwLock::new(identity(options.identity)?),
             pools: RwLock::default(),
@@ -87,6 +89,18 @@ impl Peers {
     /// The context path of all members.
     pub fn context(&self) -> &str {
         &self.context
+    }
+
+    /// Asks or tells the member at `to` something. Time-outs: 2 s for a connection; in all 2.5 s for a report and for
+    /// [`Request::Own`], 30 s for a snapshot, 10 s for everything else.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] when nobody listens there; [`Failure::Said`] for a status other than 200 and 304, unless it means
+    /// [`Answer::NotReady`] (503 of the naming API) or [`Answer::Unknown`] (404 and 501 to a report and to
+    /// [`Request::Changes`]; no such service for [`Request::Statuses`]); else [`Failure::Broken`].
+    pub async fn call(&self, to: &str, request: &Request) -> Result<Answer, Failure> {
+        let answer = self.send(to, request::outgoing(&self.context, request)).await?;
+        answer::read(request, answer).await
     }
 
     /// Sends `outgoing` to the member at `to`, with the headers that every call between members has in place of its

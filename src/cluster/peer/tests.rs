@@ -1,3 +1,5 @@
+mod calls;
+
 use std::io::Write as _;
 use std::time::Duration;
 
