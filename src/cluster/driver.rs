@@ -15,8 +15,8 @@ use super::Cluster;
 use super::core::Action;
 use crate::commit::Origin;
 use crate::error::{Error, Result};
-use crate::model::command::Command;
 use crate::model::InstanceKey;
+use crate::model::command::Command;
 use crate::registry::Change;
 
 /// How often the core is asked what is due.
@@ -135,7 +135,7 @@ impl Cluster {
                 Action::Call { id, to, request } => {
                     let cluster = self.clone();
                     runtime.spawn(async move {
-                        let result = call_stub().await; let _ = (cluster.peers(), &to);
+                        let result = cluster.peers().call(&to, &request).await;
                         drop(request);
                         if let Err(failure) = &result {
                             tracing::debug!(to = &*to, %failure, "a call to a member failed");
@@ -157,9 +157,4 @@ impl Cluster {
         }
         waiting
     }
-}
-
-
-async fn call_stub() -> std::result::Result<super::message::Answer, super::message::Failure> {
-    Err(super::message::Failure::Refused)
 }

@@ -100,7 +100,8 @@ fn who_is_missing_in_the_list_of_the_owner_was_taken_out_or_was_never_known() {
     node.register("1.1.1.1", "");
     node.register("2.2.2.2", "");
     // It remembers removals since after both were heard of last: they may be among those it forgot.
-    let (_, back) = node.merge(from_owner(datum(vec![told("1.1.1.1", "", Some((1_100_000, None)))], Some((1_100_001, &[])))));
+    let (_, back) =
+        node.merge(from_owner(datum(vec![told("1.1.1.1", "", Some((1_100_000, None)))], Some((1_100_001, &[])))));
     assert_eq!((back, node.list()), (vec![], pairs(&[("1.1.1.1", "")])));
     node.register("2.2.2.2", "");
     // It remembers all that it took out since before that: so it never knew this one.
@@ -155,7 +156,11 @@ fn lists_of_other_servers_replace_copies_and_only_add_to_what_is_owned() {
     let silent = Told { last_beat_ms: 1_060_000, ..told("3.3.3.3", "", None) };
     let list = || vec![told("1.1.1.1", "theirs", None), told("2.2.2.2", "new", None), silent.clone()];
     node.merge(from_other(datum(list(), None)));
-    assert_eq!(node.list(), pairs(&[("1.1.1.1", "mine"), ("2.2.2.2", "new")]), "who is silent for 40 s is not brought back");
+    assert_eq!(
+        node.list(),
+        pairs(&[("1.1.1.1", "mine"), ("2.2.2.2", "new")]),
+        "who is silent for 40 s is not brought back"
+    );
     node.merge(from_owner(datum(list(), None)));
     assert_eq!(node.list(), pairs(&[("1.1.1.1", "theirs"), ("2.2.2.2", "new"), ("3.3.3.3", "")]));
 }
@@ -163,10 +168,16 @@ fn lists_of_other_servers_replace_copies_and_only_add_to_what_is_owned() {
 #[test]
 fn a_copy_knows_when_its_client_was_heard_of() {
     let node = Node::new();
-    node.merge(from_owner(datum(vec![told("1.1.1.1", "", Some((5, Some(7_000)))), told("2.2.2.2", "", Some((5, None)))], None)));
+    node.merge(from_owner(datum(
+        vec![told("1.1.1.1", "", Some((5, Some(7_000)))), told("2.2.2.2", "", Some((5, None)))],
+        None,
+    )));
     let heard = |ip: &str| node.registry.find(&key("g@@s", ip)).unwrap().last_beat_ms();
     assert_eq!((heard("1.1.1.1"), heard("2.2.2.2")), (93_000, 0));
-    node.merge(from_owner(datum(vec![told("1.1.1.1", "", Some((5, Some(3_000)))), told("2.2.2.2", "", Some((5, None)))], None)));
+    node.merge(from_owner(datum(
+        vec![told("1.1.1.1", "", Some((5, Some(3_000)))), told("2.2.2.2", "", Some((5, None)))],
+        None,
+    )));
     assert_eq!((heard("1.1.1.1"), heard("2.2.2.2")), (97_000, 0));
     node.merge(from_owner(datum(vec![told("1.1.1.1", "", Some((5, Some(50_000))))], None)));
     assert_eq!(heard("1.1.1.1"), 97_000, "never back");

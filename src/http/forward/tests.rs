@@ -5,9 +5,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::cluster::peer::fake::{Does, Fake, answer, nobody};
 use crate::cluster::core::Settings;
 use crate::cluster::driver::Notes;
+use crate::cluster::peer::fake::{Does, Fake, answer, nobody};
 use crate::cluster::peer::{PeerOptions, Peers};
 use crate::cluster::{Cluster, Parts};
 use crate::commit;
@@ -52,7 +52,13 @@ impl World {
         let options = commit::Options { queue_len: 10, batch_rows: 10, on_failure: OnFailure::Refuse };
         let (commit, _) = commit::start(registry.clone(), store, clock.clone(), options, Vec::new()).unwrap();
         let identity = login.then(|| ("X-Identity".to_owned(), "secret".to_owned()));
-        let auth = Options { enabled: login, token_key: vec![1; 32], token_ttl_s: 60, identity: identity.clone(), check_peers: true };
+        let auth = Options {
+            enabled: login,
+            token_key: vec![1; 32],
+            token_ttl_s: 60,
+            identity: identity.clone(),
+            check_peers: true,
+        };
         let peers = Peers::new(PeerOptions { context: "/nacos".into(), own: OWN.into(), identity }).unwrap();
         let members = Arc::new(Members::new(member(OWN), others.iter().map(|other| member(other)), 3));
         let cluster = Cluster::new(Parts {
