@@ -384,7 +384,8 @@ impl HttpLimits {
         Ok(Self {
             max_header_bytes: sources.read(&keys::HEADER_SIZE, |text| bytes(text, 32 << 10, 16 << 20))?,
             max_body_bytes: sources.read(&keys::BODY_SIZE, |text| bytes(text, 64 << 10, 1 << 30))?,
-            max_peer_body_bytes: sources.read(&keys::PEER_BODY_SIZE, |text| bytes(text, 64 << 10, 1 << 30))?,
+            // More than all bodies together may have while they arrive would never be taken.
+            max_peer_body_bytes: sources.read(&keys::PEER_BODY_SIZE, |text| bytes(text, 64 << 10, 128 << 20))?,
             head_timeout_ms: sources.read(&keys::HEAD_TIMEOUT, |text| whole(text, 100, 3_600_000))?,
             body_timeout_ms: sources.read(&keys::BODY_TIMEOUT, |text| whole(text, 100, 3_600_000))?,
             idle_timeout_ms: sources.read(&keys::IDLE_TIMEOUT, |text| whole(text, 100, 3_600_000))?,

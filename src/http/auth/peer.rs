@@ -44,6 +44,7 @@ impl Auth {
             Some(_) => "the server identity is missing or wrong".to_owned(),
             None => format!("no member has the address {}", ip.to_canonical()),
         };
+        tracing::info!(peer = %ip, path, "refused: {lacks}");
         Some(Reply::forbidden(&format!("only servers of this cluster may do this: {lacks}"), path))
     }
 }

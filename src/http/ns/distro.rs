@@ -18,7 +18,7 @@ use crate::wire::{datum, distro};
 
 /// The header by which a member says who it is.
 const SOURCE: &str = "request-source";
-/// A longer body is not read on the threads that answer clients: this one takes about a third of a millisecond.
+/// A longer body is not read on the threads that answer clients; this is the list of some 150 instances.
 const SHORT_BODY_BYTES: usize = 64 << 10;
 /// The same for answers.
 const SHORT_ANSWER_INSTANCES: usize = 200;

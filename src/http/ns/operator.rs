@@ -11,7 +11,7 @@ use crate::registry::Registry;
 use crate::telemetry::{host, levels};
 use crate::wire::push as shape;
 
-/// To find the owners of more services than this takes more than a millisecond.
+/// The owners of more services than this are not looked up on the threads that answer clients.
 const MANY_SERVICES: usize = 4_096;
 
 /// GET `operator/metrics`: status, counts, load.
