@@ -2,7 +2,7 @@
 //!
 //! What each route needs stands in the table of routes; what that means, in [`access`]. Nothing is cached that could
 //! outlive a change of users, roles or permissions: all of it counts from the next request on. The agent that a client
-//! says it is and sessions play no part; the address it comes from counts for servers of a cluster alone ([`peer`]).
+//! says it is and sessions play no part; the address it comes from counts for servers of a cluster alone (`peer`).
 
 pub mod access;
 pub mod gate;
