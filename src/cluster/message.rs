@@ -39,6 +39,8 @@ pub enum Request {
     },
     /// How healthy the instances of a service are. Answer: [`Answer::Health`].
     Statuses(ServiceKey),
+    /// The members at these addresses are none any more (`spec/members.md` 5). Answer: [`Answer::Done`].
+    Leave(Vec<String>),
 }
 
 /// A list, or some of it.

@@ -17,6 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
 
 use self::core::{Action, Core, Settings, welcome_services};
 use driver::{Intake, Notes};
@@ -132,9 +133,22 @@ impl Cluster {
     }
 
     /// The members at these addresses leave; this server never does. With `notify` the other members are to hear of it.
+    /// Who can't be told drops who left when it can't be reached, or is told by an operator.
     pub async fn leave(&self, addresses: Vec<String>, notify: bool) {
-        // Nobody can be told yet: members that are not, drop who left when they can't reach it.
-        let _ = notify;
+        if notify {
+            let mut telling = JoinSet::new();
+            for member in self.members.others() {
+                let (peers, addresses) = (self.peers.clone(), addresses.clone());
+                telling.spawn(async move {
+                    let address = member.address();
+                    if let Err(failure) = peers.call(&address, &Request::Leave(addresses)).await {
+                        tracing::warn!(to = address, %failure, "a member could not be told who leaves");
+                    }
+                });
+            }
+            // Each call has a time-out of its own.
+            telling.join_all().await;
+        }
         self.members.remove(&addresses);
     }
 

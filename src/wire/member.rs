@@ -241,6 +241,13 @@ pub fn report_answer(body: &[u8]) -> Result<bool> {
     Ok(data.and_then(Scalar::into_text).is_some_and(|data| data == "true"))
 }
 
+/// A list of addresses as JSON.
+pub fn write_addresses(addresses: &[String], out: &mut Vec<u8>) {
+    out.push(b'[');
+    json::separated(addresses, out, |address, out| json::string(address, out));
+    out.push(b']');
+}
+
 /// A list of addresses.
 ///
 /// # Errors

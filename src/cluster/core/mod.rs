@@ -295,7 +295,7 @@ impl Core {
                 self.compare_status(&source, &namespace, &sums);
                 Answer::Done
             }
-            Request::Report(_) | Request::Own | Request::Statuses(_) => Answer::Unknown,
+            Request::Report(_) | Request::Own | Request::Statuses(_) | Request::Leave(_) => Answer::Unknown,
         };
         (answer, std::mem::take(&mut self.actions))
     }

@@ -27,7 +27,11 @@ impl Kind {
         match request {
             Request::Report(_) => Kind::Known,
             Request::Own => Kind::Member,
-            Request::Push(_) | Request::Changes(_) | Request::Checksums { .. } | Request::Status { .. } => Kind::Done,
+            Request::Push(_)
+            | Request::Changes(_)
+            | Request::Checksums { .. }
+            | Request::Status { .. }
+            | Request::Leave(_) => Kind::Done,
             Request::Fetch(_) | Request::Snapshot => Kind::Data,
             Request::Statuses(_) => Kind::Health,
         }

@@ -60,6 +60,10 @@ pub(super) fn outgoing(context: &str, request: &Request) -> Outgoing {
             let key = [&*service.namespace, "##", &*service.name].concat();
             (Method::GET, read_as(path("/v1/ns/instance/statuses").with("key", &key)), USUAL, HEALTH_BYTES)
         }
+        Request::Leave(_) => {
+            let told = path("/v1/core/cluster/server/leave").with("notifyOtherMembers", "false");
+            (Method::POST, told, USUAL, SMALL_BYTES)
+        }
     };
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, JSON), (ACCEPT_ENCODING, GZIP)]);
     if let Request::Report(_) = request {
@@ -81,6 +85,7 @@ fn body(request: &Request) -> Bytes {
         Request::Checksums { sums, .. } => distro::write_checksums(sums, &mut out),
         Request::Fetch(services) => distro::write_keys(services, &mut out),
         Request::Status { source, namespace, sums } => service::write_report(source, namespace, sums, &mut out),
+        Request::Leave(addresses) => member::write_addresses(addresses, &mut out),
         Request::Own | Request::Snapshot | Request::Statuses(_) => {}
     }
     out.into()
