@@ -1,0 +1,245 @@
+//! How a story is played, and what must hold.
+
+use nacre::cluster::message::Request;
+
+use crate::client::{Client, Goal, version_of};
+use crate::faults::{BEGIN_MS, Story};
+use crate::node::Node;
+use crate::world::{Counts, World};
+
+/// Between looks at what is listed.
+const LOOK_MS: u64 = 100;
+/// Two rounds of checksums, and time for what they lead to.
+const SETTLE_MS: u64 = 12_000;
+/// A client that is gone is gone everywhere so long after all is well: ownership settles, the time to delete passes anew.
+const UNDEAD_MS: u64 = 46_000;
+/// During partitions the server that a client talks to lacks its instance for this long at most.
+const MISSING_MS: u64 = 6_000;
+
+/// What happened, for those who want to know.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Figures {
+    pub(crate) runs: u64,
+    pub(crate) registered_again: u64,
+    pub(crate) expired_live: u64,
+    pub(crate) longest_missing_ms: u64,
+}
+
+impl Figures {
+    pub(crate) fn add(&mut self, more: &Figures) {
+        self.runs += more.runs;
+        self.registered_again += more.registered_again;
+        self.expired_live += more.expired_live;
+        self.longest_missing_ms = self.longest_missing_ms.max(more.longest_missing_ms);
+    }
+}
+
+pub(crate) fn summary(request: &Request) -> String {
+    match request {
+        Request::Push(data) => format!("push of {}", data.len()),
+        Request::Changes(parts) => {
+            let part = |part: &nacre::cluster::message::Part| {
+                let told: Vec<&str> = part.datum.told.iter().map(|told| &*told.key.ip).collect();
+                let gone = part.datum.removed.as_ref().map(|r| r.keys.iter().map(|(k, _)| k.ip.clone()).collect::<Vec<_>>());
+                format!("{} whole={} {told:?} gone {gone:?}", part.datum.service.name, part.whole)
+            };
+            format!("changes {:?}", parts.iter().map(part).collect::<Vec<_>>())
+        }
+        Request::Checksums { sums, .. } => format!("checksums of {}", sums.len()),
+        Request::Fetch(services) => format!("fetch {:?}", services.iter().map(|s| &*s.name).collect::<Vec<_>>()),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Plays the story and checks.
+pub(crate) fn play(world: &mut World, story: &mut Story) -> Result<Figures, String> {
+    let mut figures = Figures { runs: 1, ..Figures::default() };
+    world.run_until(BEGIN_MS - 1_000);
+    for client in &mut world.clients {
+        client.settled = client.is_live();
+        if !client.settled {
+            return Err(format!("{} is not registered before the faults begin", client.key.ip));
+        }
+    }
+    let again_before: u32 = world.clients.iter().map(|client| client.again).sum();
+    if again_before > 0 {
+        return Err(format!("{again_before} clients had to register again before the faults began"));
+    }
+    for (at, fault) in story.faults.clone() {
+        watch(world, story, at, true, &mut figures)?;
+        world.suffer(&fault);
+    }
+    watch(world, story, story.healed_ms + SETTLE_MS, true, &mut figures)?;
+    soon(world, story, &mut figures, |world| all_equal(world).and_then(|()| live_are_listed(world)))?;
+    watch(world, story, story.healed_ms + UNDEAD_MS - 10_000, false, &mut figures)?;
+    let before = world.counts.clone();
+    watch(world, story, story.healed_ms + UNDEAD_MS, false, &mut figures)?;
+    dead_are_gone(world)?;
+    all_equal(world)?;
+    live_are_listed(world)?;
+    at_rest(world, &before)?;
+    figures.registered_again = world.clients.iter().map(|client| u64::from(client.again)).sum();
+    figures.expired_live = world.expired_live.len() as u64;
+    Ok(figures)
+}
+
+/// Lets time pass and looks every now and then. While `busy` clients come, change and go.
+fn watch(world: &mut World, story: &Story, until: u64, busy: bool, figures: &mut Figures) -> Result<(), String> {
+    while world.at < until {
+        let to = (world.at + LOOK_MS).min(until);
+        world.run_until(to);
+        if busy && world.at < story.healed_ms && world.rng.u32(0..20) == 0 {
+            stir(world, story);
+        }
+        look(world, story, figures)?;
+    }
+    Ok(())
+}
+
+/// Something may just be on its way.
+fn soon(
+    world: &mut World,
+    story: &Story,
+    figures: &mut Figures,
+    holds: impl Fn(&World) -> Result<(), String>,
+) -> Result<(), String> {
+    let until = world.at + 2_000;
+    loop {
+        match holds(world) {
+            Ok(()) => return Ok(()),
+            Err(fault) if world.at >= until => {
+                return Err(format!("{} ms after healing: {fault}", world.at - story.healed_ms));
+            }
+            Err(_) => watch(world, story, world.at + LOOK_MS, false, figures)?,
+        }
+    }
+}
+
+/// Some client wants something else.
+fn stir(world: &mut World, story: &Story) {
+    let number = world.rng.usize(0..world.clients.len());
+    let client = &world.clients[number];
+    if client.goal != Goal::Up || client.ask.is_some() {
+        return;
+    }
+    match world.rng.u32(0..8) {
+        0 => world.change_client(number, |client| client.goal = Goal::Dead),
+        1 => world.change_client(number, |client| client.goal = Goal::Out),
+        2 | 3 => {
+            let number = world.clients.len();
+            let server = world.rng.usize(0..story.nodes);
+            world.add_client(number, story.services, server, 100);
+        }
+        _ => world.change_client(number, |client| client.version += 1),
+    }
+}
+
+fn look(world: &mut World, story: &Story, figures: &mut Figures) -> Result<(), String> {
+    let at = world.at;
+    let strict = story.kind.is_strict();
+    for number in 0..world.clients.len() {
+        let client = &world.clients[number];
+        if !client.is_live() {
+            if strict && client.settled && client.goal == Goal::Up {
+                return Err(format!("at {at} client {number} has to register again"));
+            }
+            world.clients[number].missing_ms = None;
+            continue;
+        }
+        let lacks = |node: &&Node| node.serves() && node.has(&client.key).is_none();
+        if strict && client.settled && let Some(node) = world.nodes.iter().find(lacks) {
+            return Err(format!("at {at} node {} does not list {}, which lives", node.number, client.key.ip));
+        }
+        let server = &world.nodes[client.server];
+        if server.serves() && !server.hung && server.has(&client.key).is_none() {
+            let since = *world.clients[number].missing_ms.get_or_insert(at);
+            figures.longest_missing_ms = figures.longest_missing_ms.max(at - since);
+            if at - since > MISSING_MS {
+                return Err(format!("at {at} {} is missing on its server {} for too long", client_name(world, number), world.clients[number].server));
+            }
+        } else {
+            world.clients[number].missing_ms = None;
+        }
+    }
+    if strict && let Some(expired) = world.expired_live.first() {
+        return Err(format!("expired though it lives: {expired}"));
+    }
+    Ok(())
+}
+
+fn client_name(world: &World, number: usize) -> String {
+    format!("client {number} ({})", world.clients[number].key.ip)
+}
+
+/// Every node holds the same, and clears what it owes.
+fn all_equal(world: &World) -> Result<(), String> {
+    let running: Vec<&Node> = world.nodes.iter().filter(|node| node.is_running()).collect();
+    let content = |node: &Node| {
+        let services = node.process.as_ref().unwrap().registry.services();
+        let slots = services.iter().flat_map(|service| {
+            service.view().slots.into_iter().map(|slot| (slot.key(service.key()), slot.instance())).collect::<Vec<_>>()
+        });
+        slots.collect::<Vec<_>>()
+    };
+    let first = content(running[0]);
+    for node in &running[1..] {
+        let other = content(node);
+        if let Some(different) = first.iter().find(|one| !other.contains(one)).or(other.iter().find(|one| !first.contains(one))) {
+            let (a, b) = (running[0].has(&different.0), node.has(&different.0));
+            return Err(format!("nodes {} and {} differ: {} is {a:?} and {b:?}", running[0].number, node.number, different.0.ip));
+        }
+    }
+    Ok(())
+}
+
+fn live_are_listed(world: &World) -> Result<(), String> {
+    for client in world.clients.iter().filter(|client| client.is_live()) {
+        for node in world.nodes.iter().filter(|node| node.is_running()) {
+            match node.has(&client.key) {
+                None => return Err(format!("node {} lacks {}, which lives", node.number, client.key.ip)),
+                Some(instance) if !instance.healthy => {
+                    return Err(format!("{} is unhealthy on node {}", client.key.ip, node.number));
+                }
+                Some(instance) if Some(version_of(&instance)) != client.acked => {
+                    return Err(format!("{} is {instance:?} on node {}, acked {:?}", client.key.ip, node.number, client.acked));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    let lost = world.clients.iter().position(|client| client.goal == Goal::Up && client.acked.is_none());
+    lost.map_or(Ok(()), |number| Err(format!("{} is not registered", client_name(world, number))))
+}
+
+fn dead_are_gone(world: &World) -> Result<(), String> {
+    let ended = |client: &&Client| client.goal != Goal::Up;
+    for client in world.clients.iter().filter(ended) {
+        if let Some(node) = world.nodes.iter().find(|node| node.has(&client.key).is_some()) {
+            return Err(format!("{} ({:?} at {}) is still on node {}", client.key.ip, client.goal, client.ended_ms, node.number));
+        }
+    }
+    Ok(())
+}
+
+/// In the last ten seconds nothing was said but reports and checksums.
+fn at_rest(world: &World, before: &Counts) -> Result<(), String> {
+    let running: Vec<&Node> = world.nodes.iter().filter(|node| node.is_running()).collect();
+    for node in &running {
+        for other in &running {
+            let waiting = node.process.as_ref().unwrap().core.waiting(&crate::node::address(other.number));
+            if waiting > 0 {
+                return Err(format!("node {} still owes {waiting} lists to node {}", node.number, other.number));
+            }
+        }
+    }
+    let nodes = running.len() as u64;
+    let (others, verifies, reports) = (
+        world.counts.others - before.others,
+        world.counts.verifies - before.verifies,
+        world.counts.reports - before.reports,
+    );
+    if others > 0 || verifies > nodes * (nodes - 1) * 3 || reports > nodes * 6 {
+        return Err(format!("no rest: in 10 s {others} messages, {verifies} checksums, {reports} reports"));
+    }
+    Ok(())
+}

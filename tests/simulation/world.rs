@@ -1,0 +1,621 @@
+//! Everything together: events in order of time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fastrand::Rng;
+use nacre::cluster::core::Action;
+use nacre::cluster::message::{Answer, Failure, Request};
+use nacre::model::command::Command;
+use nacre::model::peer::{Gap, Phase, Standing};
+
+use crate::client::{self, BEAT_MS, Client, Goal, Op, PATIENCE_MS, PAUSE_MS, Reply};
+use crate::faults::{Fault, Story};
+use crate::network::Network;
+use crate::node::{Job, Node, Then, address, node_at};
+use crate::sabotage::Sabotage;
+
+/// How often a node looks what is due.
+const TICK_MS: u64 = 100;
+const FORWARD_MS: u64 = 2_000;
+const CLIENTS_OF_A_SERVICE: usize = 3;
+/// Lines that are kept of what happened.
+const MAX_TRACE: usize = 20_000;
+
+enum Event {
+    Tick { node: usize, epoch: u32 },
+    Commit { node: usize, epoch: u32 },
+    Arrive(u64),
+    Return(u64, Result<Heard, Failure>),
+    TimeOut(u64),
+    Ask(u64),
+    Replied(u64, Option<Reply>),
+    Client(usize),
+}
+
+/// What comes back from a node.
+enum Heard {
+    Answer(Answer),
+    Reply(Reply),
+}
+
+enum Body {
+    Core { id: u64, request: Option<Request> },
+    Forward { ask: u64 },
+}
+
+/// A call from node to node.
+struct Flight {
+    from: usize,
+    epoch: u32,
+    to: usize,
+    arrived: bool,
+    body: Body,
+}
+
+/// A request of a client.
+struct Ask {
+    client: usize,
+    node: usize,
+    op: Op,
+    tries: u32,
+}
+
+/// Messages by what they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) reports: u64,
+    pub(crate) verifies: u64,
+    pub(crate) others: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) at: u64,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) network: Network,
+    pub(crate) trace: Vec<String>,
+    pub(crate) counts: Counts,
+    /// Instances whose clients beat, and that were expired.
+    pub(crate) expired_live: Vec<String>,
+    pub(crate) rng: Rng,
+    sabotage: Sabotage,
+    queue: BTreeMap<(u64, u64), Event>,
+    parked: Vec<(usize, Event)>,
+    next: u64,
+    flights: BTreeMap<u64, Flight>,
+    asks: BTreeMap<u64, Ask>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, story: &Story, sabotage: Sabotage) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let all = story.nodes + story.more_nodes;
+        let listed: Vec<usize> = (0..story.nodes).collect();
+        let mut nodes = Vec::new();
+        for number in 0..all {
+            nodes.push(Node::new(number, rng.i64(-100..=100), listed.clone(), sabotage));
+        }
+        let mut world = Self {
+            at: 0,
+            nodes,
+            clients: Vec::new(),
+            network: Network::new(all),
+            trace: Vec::new(),
+            counts: Counts::default(),
+            expired_live: Vec::new(),
+            rng,
+            sabotage,
+            queue: BTreeMap::new(),
+            parked: Vec::new(),
+            next: 0,
+            flights: BTreeMap::new(),
+            asks: BTreeMap::new(),
+        };
+        for node in listed {
+            world.start(node);
+        }
+        for number in 0..story.services * CLIENTS_OF_A_SERVICE {
+            let server = world.rng.usize(0..story.nodes);
+            // What a server that waits for data answers is part of what is tried.
+            world.add_client(number, story.services, server, 8_000);
+        }
+        world
+    }
+
+    pub(crate) fn add_client(&mut self, number: usize, services: usize, server: usize, within_ms: u64) {
+        self.clients.push(Client::new(number, services, server));
+        let at = self.at + self.rng.u64(0..within_ms);
+        self.push(at, Event::Client(self.clients.len() - 1));
+    }
+
+    pub(crate) fn tell(&mut self, line: impl FnOnce() -> String) {
+        if self.trace.len() < MAX_TRACE {
+            self.trace.push(format!("{:>7} {}", self.at, line()));
+        }
+    }
+
+    fn push(&mut self, at: u64, event: Event) {
+        self.next += 1;
+        self.queue.insert((at, self.next), event);
+    }
+
+    /// Lets everything happen until then.
+    pub(crate) fn run_until(&mut self, until: u64) {
+        while let Some(entry) = self.queue.first_entry() {
+            let at = entry.key().0;
+            if at > until {
+                break;
+            }
+            let event = entry.remove();
+            self.at = at;
+            self.happen(event);
+        }
+        self.at = until;
+    }
+
+    /// The node that an event needs.
+    fn place(&self, event: &Event) -> Option<usize> {
+        match event {
+            Event::Tick { node, .. } | Event::Commit { node, .. } => Some(*node),
+            Event::Arrive(call) => self.flights.get(call).map(|flight| flight.to),
+            Event::Return(call, _) | Event::TimeOut(call) => self.flights.get(call).map(|flight| flight.from),
+            Event::Ask(ask) => self.asks.get(ask).map(|ask| ask.node),
+            Event::Replied(..) | Event::Client(_) => None,
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        if let Some(node) = self.place(&event).filter(|node| self.nodes[*node].hung) {
+            self.parked.push((node, event));
+            return;
+        }
+        match event {
+            Event::Tick { node, epoch } => self.tick(node, epoch),
+            Event::Commit { node, epoch } => self.commit(node, epoch),
+            Event::Arrive(call) => self.arrive(call),
+            Event::Return(call, result) => self.come_back(call, result),
+            Event::TimeOut(call) => self.come_back(call, Err(Failure::Broken("timed out".into()))),
+            Event::Ask(ask) => self.serve(ask),
+            Event::Replied(ask, reply) => self.replied(ask, reply),
+            Event::Client(client) => self.act(client),
+        }
+    }
+
+    // Nodes
+
+    pub(crate) fn start(&mut self, node: usize) {
+        self.nodes[node].start(self.at);
+        let epoch = self.nodes[node].epoch;
+        let now = self.nodes[node].now(self.at);
+        self.push(self.at + 1, Event::Tick { node, epoch });
+        let actions = self.nodes[node].process.as_mut().unwrap().core.serve(now);
+        self.perform(node, actions, None);
+    }
+
+    fn tick(&mut self, node: usize, epoch: u32) {
+        if self.nodes[node].epoch != epoch {
+            return;
+        }
+        let at = self.at;
+        self.push(at + TICK_MS, Event::Tick { node, epoch });
+        for command in self.nodes[node].move_on(at) {
+            self.enqueue(node, Job { command: Some(command), then: Then::Nothing });
+        }
+        let now = self.nodes[node].now(at);
+        let Some(process) = &mut self.nodes[node].process else { return };
+        let actions = process.core.tick(now);
+        self.perform(node, actions, None);
+        if self.sabotage == Sabotage::VerifiesBeforeReady && at % 500 < TICK_MS {
+            self.verify_early(node);
+        }
+    }
+
+    fn verify_early(&mut self, node: usize) {
+        let process = self.nodes[node].process.as_ref().unwrap();
+        if process.core.standing().phase == Phase::Ready {
+            return;
+        }
+        let source = address(node);
+        let to: Vec<Arc<str>> = process.members.view().healthy().iter().filter(|to| **to != source).cloned().collect();
+        for to in to {
+            let request = Request::Checksums { source: source.clone(), sums: Vec::new() };
+            self.perform(node, vec![Action::Call { id: u64::MAX, to, request }], None);
+        }
+    }
+
+    fn enqueue(&mut self, node: usize, job: Job) {
+        let lasts_ms = self.rng.u64(0..4);
+        let at = self.at;
+        let Some(process) = &mut self.nodes[node].process else { return };
+        process.jobs.push_back(job);
+        process.busy_until = process.busy_until.max(at) + lasts_ms;
+        let (until, epoch) = (process.busy_until, self.nodes[node].epoch);
+        self.push(until, Event::Commit { node, epoch });
+    }
+
+    fn commit(&mut self, node: usize, epoch: u32) {
+        if self.nodes[node].epoch != epoch {
+            return;
+        }
+        let expires = matches!(
+            self.nodes[node].process.as_ref().and_then(|p| p.jobs.front()),
+            Some(Job { command: Some(Command::Expire { .. }), .. })
+        );
+        let Some((then, outcome, removed)) = self.nodes[node].commit(self.at) else { return };
+        for key in removed {
+            let cause = if expires { "expired" } else { "removed" };
+            self.tell(|| format!("node {node}: {cause} {} of {}", key.ip, key.service.name));
+            let at = self.at;
+            let beats = |client: &&Client| client.key == key && client.is_live() && client.heard_ms + 15_000 > at;
+            if expires && self.clients.iter().any(|client| beats(&client)) {
+                self.expired_live.push(format!("{at}: {} on node {node}", key.ip));
+            }
+        }
+        match then {
+            Then::Nothing => {}
+            Then::Merged(id) => {
+                let now = self.nodes[node].now(self.at);
+                let actions = self.nodes[node].process.as_mut().unwrap().core.merged(id, outcome, now);
+                self.perform(node, actions, None);
+            }
+            Then::Answer(call, answer) => self.send_back(call, Heard::Answer(answer)),
+            Then::Reply { ask, via } => self.send_reply(ask, via, Reply::Done),
+        }
+    }
+
+    /// Carries out what the core wants; `answer` is given once that has taken effect here.
+    fn perform(&mut self, node: usize, actions: Vec<Action>, answer: Option<(u64, Answer)>) {
+        let mut merges_any = false;
+        for action in actions {
+            match action {
+                Action::Call { id, to, request } => self.call(node, id, &to, request),
+                Action::Merge { id, merges } => {
+                    merges_any = true;
+                    let job = Job { command: Some(Command::Merge(merges)), then: Then::Merged(id) };
+                    self.enqueue(node, job);
+                }
+                Action::Health(service, told) => {
+                    let job = Job { command: Some(Command::PeerHealth(service, told)), then: Then::Nothing };
+                    self.enqueue(node, job);
+                }
+            }
+        }
+        match answer {
+            Some((call, answer)) if merges_any => {
+                self.enqueue(node, Job { command: None, then: Then::Answer(call, answer) });
+            }
+            Some((call, answer)) => self.send_back(call, Heard::Answer(answer)),
+            None => {}
+        }
+    }
+
+    // Calls between nodes
+
+    fn call(&mut self, from: usize, id: u64, to: &str, request: Request) {
+        let to = node_at(to);
+        let wait_ms = match &request {
+            Request::Report(_) => 2_500,
+            Request::Own => 2_000,
+            _ => 2_000 + self.rng.u64(0..8_000),
+        };
+        match &request {
+            Request::Report(_) => self.counts.reports += 1,
+            Request::Checksums { .. } => self.counts.verifies += 1,
+            _ => self.counts.others += 1,
+        }
+        if !matches!(request, Request::Report(_)) {
+            self.tell(|| format!("{from} -> {to}: {}", crate::check::summary(&request)));
+        }
+        if self.sabotage == Sabotage::NeverFetches && matches!(request, Request::Fetch(_)) {
+            return;
+        }
+        self.fly(from, to, wait_ms, Body::Core { id, request: Some(request) });
+    }
+
+    fn fly(&mut self, from: usize, to: usize, wait_ms: u64, body: Body) {
+        self.next += 1;
+        let call = self.next;
+        let epoch = self.nodes[from].epoch;
+        self.flights.insert(call, Flight { from, epoch, to, arrived: false, body });
+        if let Some(delay_ms) = self.network.carry(from, to, &mut self.rng) {
+            self.push(self.at + delay_ms, Event::Arrive(call));
+        }
+        self.push(self.at + wait_ms, Event::TimeOut(call));
+    }
+
+    fn arrive(&mut self, call: u64) {
+        let Some(flight) = self.flights.get_mut(&call) else { return };
+        let (from, to) = (flight.from, flight.to);
+        if self.nodes[from].epoch != flight.epoch {
+            self.flights.remove(&call);
+            return;
+        }
+        if !self.nodes[to].is_running() {
+            self.lead_back(call, Err(Failure::Refused));
+            return;
+        }
+        flight.arrived = true;
+        match &mut flight.body {
+            Body::Forward { ask } => {
+                let ask = *ask;
+                if self.nodes[to].serves() {
+                    self.handle(to, ask, Some(call));
+                } else {
+                    self.send_back(call, Heard::Reply(Reply::Unavailable));
+                }
+            }
+            Body::Core { request, .. } => {
+                let request = request.take().unwrap();
+                self.asked(call, from, to, request);
+            }
+        }
+    }
+
+    fn asked(&mut self, call: u64, from: usize, to: usize, request: Request) {
+        let now = self.nodes[to].now(self.at);
+        let lies = self.sabotage == Sabotage::LoadingIsASource;
+        let process = self.nodes[to].process.as_mut().unwrap();
+        let answer = match request {
+            Request::Report(member) => {
+                let known = process.members.note_report(&member.address(), member.extend, now.wall_ms);
+                Answer::Known(known)
+            }
+            Request::Own => {
+                let mut own = process.members.own();
+                if lies {
+                    let gap = Gap { from_ms: 0, to_ms: 0 };
+                    own.extend.standing = Some(Standing { phase: Phase::Ready, gap });
+                }
+                Answer::Member(Box::new(own))
+            }
+            Request::Snapshot if lies && !process.core.has_data() => Answer::Data(Vec::new()),
+            request => {
+                let (answer, actions) = process.core.asked(Some(&address(from)), request, now);
+                return self.perform(to, actions, Some((call, answer)));
+            }
+        };
+        self.send_back(call, Heard::Answer(answer));
+    }
+
+    fn send_back(&mut self, call: u64, heard: Heard) {
+        self.lead_back(call, Ok(heard));
+    }
+
+    fn lead_back(&mut self, call: u64, result: Result<Heard, Failure>) {
+        let Some(flight) = self.flights.get(&call) else { return };
+        if let Some(delay_ms) = self.network.carry(flight.to, flight.from, &mut self.rng) {
+            self.push(self.at + delay_ms, Event::Return(call, result));
+        }
+    }
+
+    fn come_back(&mut self, call: u64, result: Result<Heard, Failure>) {
+        let Some(flight) = self.flights.remove(&call) else { return };
+        let (node, at) = (flight.from, self.at);
+        if self.nodes[node].epoch != flight.epoch {
+            return;
+        }
+        let now = self.nodes[node].now(at);
+        match flight.body {
+            Body::Core { id, .. } => {
+                let result = match result {
+                    Ok(Heard::Answer(answer)) => Ok(answer),
+                    Ok(Heard::Reply(_)) => unreachable!(),
+                    Err(failure) => Err(failure),
+                };
+                let actions = self.nodes[node].process.as_mut().unwrap().core.answered(id, result, now);
+                self.perform(node, actions, None);
+            }
+            Body::Forward { ask } => self.forwarded(node, ask, flight.to, result),
+        }
+    }
+
+    // Requests of clients
+
+    fn act(&mut self, number: usize) {
+        let client = &self.clients[number];
+        let (Some(op), None) = (client.next(), client.ask) else { return };
+        self.next += 1;
+        let ask = self.next;
+        let node = client.server;
+        self.clients[number].ask = Some(ask);
+        self.asks.insert(ask, Ask { client: number, node, op, tries: 0 });
+        let delay_ms = self.rng.u64(1..4);
+        self.push(self.at + delay_ms, Event::Ask(ask));
+        self.push(self.at + PATIENCE_MS, Event::Replied(ask, None));
+    }
+
+    fn serve(&mut self, ask: u64) {
+        let Some(asked) = self.asks.get_mut(&ask) else { return };
+        let (node, client) = (asked.node, asked.client);
+        if !self.nodes[node].is_running() {
+            return self.push(self.at + 1, Event::Replied(ask, None));
+        }
+        if !self.nodes[node].serves() {
+            return self.push(self.at + 1, Event::Replied(ask, Some(Reply::Unavailable)));
+        }
+        asked.tries += 1;
+        let may_go_on = asked.tries <= 3;
+        match self.nodes[node].owner(&self.clients[client].key.service) {
+            Some(owner) if may_go_on => self.fly(node, owner, FORWARD_MS, Body::Forward { ask }),
+            _ => self.handle(node, ask, None),
+        }
+    }
+
+    fn forwarded(&mut self, node: usize, ask: u64, to: usize, result: Result<Heard, Failure>) {
+        let now_ms = self.nodes[node].now(self.at).awake_ms;
+        let members = self.nodes[node].process.as_ref().unwrap().members.clone();
+        match result {
+            Ok(Heard::Reply(Reply::Unavailable)) => self.handle(node, ask, None),
+            Ok(Heard::Reply(reply)) => self.send_reply(ask, None, reply),
+            Ok(Heard::Answer(_)) => unreachable!(),
+            Err(Failure::Refused) => {
+                members.note_failure(&address(to), true, now_ms);
+                self.serve(ask);
+            }
+            Err(_) => {
+                members.note_failure(&address(to), false, now_ms);
+                if self.sabotage == Sabotage::NeverHandlesForOthers {
+                    return self.send_reply(ask, None, Reply::Unavailable);
+                }
+                self.handle(node, ask, None);
+            }
+        }
+    }
+
+    /// The node does it itself.
+    fn handle(&mut self, node: usize, ask: u64, via: Option<u64>) {
+        // Whoever asked has gone.
+        let Some(Ask { client, op, .. }) = self.asks.get(&ask) else { return };
+        let key = self.clients[*client].key.clone();
+        let now = self.nodes[node].now(self.at);
+        let command = match *op {
+            Op::Register(version) => Command::Register(key, client::instance(version)),
+            Op::Deregister => Command::Deregister(key),
+            Op::Beat => {
+                let process = self.nodes[node].process.as_mut().unwrap();
+                let Some(slot) = process.registry.find(&key) else {
+                    self.tell(|| format!("node {node}: no {} of {}", key.ip, key.service.name));
+                    return self.send_reply(ask, via, Reply::NotFound);
+                };
+                slot.touch(now.awake_ms);
+                if slot.with(|instance| instance.healthy) {
+                    return self.send_reply(ask, via, Reply::Done);
+                }
+                Command::Heal(key)
+            }
+        };
+        if *op != Op::Beat {
+            let op = *op;
+            let ip = self.clients[*client].key.ip.clone();
+            self.tell(|| format!("node {node}: {op:?} of {ip}"));
+        }
+        self.enqueue(node, Job { command: Some(command), then: Then::Reply { ask, via } });
+    }
+
+    fn send_reply(&mut self, ask: u64, via: Option<u64>, reply: Reply) {
+        match via {
+            Some(call) => self.send_back(call, Heard::Reply(reply)),
+            None => self.push(self.at + 1, Event::Replied(ask, Some(reply))),
+        }
+    }
+
+    fn replied(&mut self, ask: u64, reply: Option<Reply>) {
+        let Some(Ask { client: number, op, .. }) = self.asks.remove(&ask) else { return };
+        let (at, nodes) = (self.at, self.nodes.len());
+        let client = &mut self.clients[number];
+        client.ask = None;
+        if client.goal == Goal::Dead {
+            return;
+        }
+        let mut again_ms = 1;
+        match (reply, op) {
+            (Some(Reply::Done), op) => {
+                client.attempts = 0;
+                match op {
+                    Op::Register(version) => {
+                        if client.since_ms == 0 {
+                            client.since_ms = at;
+                        }
+                        client.acked = Some(version);
+                        client.heard_ms = at;
+                    }
+                    Op::Beat => client.heard_ms = at,
+                    Op::Deregister => (client.ended_ms, client.acked) = (at, None),
+                }
+                if client.acked == Some(client.version) {
+                    again_ms = BEAT_MS;
+                }
+            }
+            (Some(Reply::NotFound), _) => {
+                client.attempts = 0;
+                client.acked = None;
+                client.again += 1;
+                self.tell(|| format!("client {number} has to register again"));
+            }
+            (Some(Reply::Unavailable) | None, _) => {
+                client.server = (client.server + 1) % nodes;
+                client.attempts += 1;
+                if client.attempts % nodes == 0 {
+                    again_ms = PAUSE_MS;
+                }
+            }
+        }
+        self.push(at + again_ms, Event::Client(number));
+    }
+
+    /// A client wants something else.
+    pub(crate) fn change_client(&mut self, number: usize, change: impl FnOnce(&mut Client)) {
+        let client = &mut self.clients[number];
+        change(client);
+        if client.goal == Goal::Dead {
+            client.ended_ms = self.at;
+        }
+        let goal = client.goal;
+        self.tell(|| format!("client {number}: {goal:?}"));
+        self.push(self.at, Event::Client(number));
+    }
+
+    // Faults
+
+    pub(crate) fn suffer(&mut self, fault: &Fault) {
+        self.tell(|| format!("{fault:?}"));
+        match *fault {
+            Fault::Crash(node) => self.crash(node),
+            Fault::LoseStore(node) => self.nodes[node].lose_store(),
+            Fault::Start(node) if !self.nodes[node].is_running() => self.start(node),
+            Fault::Start(_) => {}
+            Fault::Hang(node) => self.nodes[node].hung = self.nodes[node].is_running(),
+            Fault::Resume(node) => {
+                self.nodes[node].hung = false;
+                let all = std::mem::take(&mut self.parked);
+                let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(of, _)| *of == node);
+                self.parked = others;
+                own.into_iter().for_each(|(_, event)| self.push(self.at, event));
+            }
+            Fault::Block(from, to) => self.network.block(from, to, true),
+            Fault::Unblock(from, to) => self.network.block(from, to, false),
+            Fault::Lossy(loss) => self.network.loss = loss,
+            Fault::Slow(slow_ms) => self.network.slow_ms = slow_ms.max(2),
+            Fault::Calm => self.network.calm(),
+            Fault::Join(node) => {
+                let mut listed = self.listed();
+                listed.push(node);
+                self.list(listed);
+                if !self.nodes[node].is_running() {
+                    self.start(node);
+                }
+            }
+            Fault::Leave(node) => {
+                let mut listed = self.listed();
+                listed.retain(|other| *other != node);
+                self.list(listed);
+                self.crash(node);
+            }
+        }
+    }
+
+    fn crash(&mut self, node: usize) {
+        self.nodes[node].crash(self.at);
+        self.parked.retain(|(of, _)| *of != node);
+        let broken: Vec<u64> =
+            self.flights.iter().filter(|(_, f)| f.to == node && f.arrived).map(|(call, _)| *call).collect();
+        for call in broken {
+            self.lead_back(call, Err(Failure::Broken("connection reset".into())));
+        }
+        let gone: Vec<u64> = self.asks.iter().filter(|(_, ask)| ask.node == node).map(|(ask, _)| *ask).collect();
+        gone.into_iter().for_each(|ask| self.push(self.at + 1, Event::Replied(ask, None)));
+    }
+
+    /// Who is in the lists.
+    pub(crate) fn listed(&self) -> Vec<usize> {
+        let own = |node: &Node| node.listed.contains(&node.number);
+        self.nodes.iter().filter(|node| own(node)).map(|node| node.number).collect()
+    }
+
+    fn list(&mut self, listed: Vec<usize>) {
+        for node in &mut self.nodes {
+            node.replace_members(listed.clone());
+        }
+    }
+}
