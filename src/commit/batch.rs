@@ -15,7 +15,7 @@ use crate::model::clock::Now;
 use crate::model::command::{Command, Outcome};
 use crate::model::settings::Switches;
 use crate::model::{InstanceKey, Row, ServiceKey};
-use crate::registry::{Change, Registry, is_cluster_name};
+use crate::registry::{Change, Registry, Service, Slot, is_cluster_name};
 use crate::store::Store;
 
 struct Entry {
@@ -276,7 +276,7 @@ fn apply(registry: &Registry, row: Row, now: Now, how: How, cause: Cause) -> Opt
         How::Told { heard_ms, .. } => (heard_ms, false),
     };
     let change = registry.apply(row, beat_ms, renew)?;
-    trace(registry, &change, now, how);
+    trace(registry, &change, now, how, cause);
     if let Change::Put { service, .. } | Change::Settings { service } = &change
         && registry.service_count() > known
     {
@@ -286,11 +286,13 @@ fn apply(registry: &Registry, row: Row, now: Now, how: How, cause: Cause) -> Opt
     Some(change)
 }
 
-/// Notes by what copies of an ephemeral instance are compared.
-fn trace(registry: &Registry, change: &Change, now: Now, how: How) {
+/// Notes by what copies of an ephemeral instance are compared. What beats and their absence say changes nothing that a
+/// client asked for: a server that a client can't reach must not overwrite with it what was written elsewhere.
+fn trace(registry: &Registry, change: &Change, now: Now, how: How, cause: Cause) {
     match change {
         Change::Put { service, slot, new } if slot.is_ephemeral() => {
             match how {
+                How::Here { .. } if matches!(cause, Cause::Beat | Cause::Silence) => {}
                 How::Here { .. } => slot.stamp(now.wall_ms.max(slot.changed_ms() + 1)),
                 How::Told { changed_ms, heard_ms } => {
                     slot.stamp(changed_ms);
@@ -303,6 +305,7 @@ fn trace(registry: &Registry, change: &Change, now: Now, how: How) {
         }
         Change::Removed { service, slot } if slot.is_ephemeral() => {
             let removed_ms = match how {
+                How::Here { .. } if cause == Cause::Silence => silence_ms(service, slot, now),
                 How::Here { .. } => now.wall_ms.max(slot.changed_ms() + 1),
                 How::Told { changed_ms, .. } => changed_ms,
             };
@@ -310,4 +313,11 @@ fn trace(registry: &Registry, change: &Change, now: Now, how: How) {
         }
         _ => {}
     }
+}
+
+/// Who is taken out because of silence has not lived since the middle of it. It may have beaten elsewhere, where this
+/// server can't be reached: then it was heard of later than that, however long messages take.
+fn silence_ms(service: &Service, slot: &Slot, now: Now) -> u64 {
+    let silent_ms = now.awake_ms.saturating_sub(service.silent_from_ms(slot));
+    now.wall_ms.saturating_sub(silent_ms / 2).max(slot.changed_ms())
 }

@@ -151,13 +151,17 @@ fn look(world: &mut World, story: &Story, figures: &mut Figures) -> Result<(), S
             return Err(format!("at {at} node {} does not list {}, which lives", node.number, client.key.ip));
         }
         let server = &world.nodes[client.server];
-        if server.serves() && !server.hung && server.has(&client.key).is_none() {
+        let has = server.has(&client.key).is_some();
+        if has {
+            world.clients[number].seen_on = Some(client.server);
+        } else if server.serves() && !server.hung && client.seen_on == Some(client.server) {
             let since = *world.clients[number].missing_ms.get_or_insert(at);
             figures.longest_missing_ms = figures.longest_missing_ms.max(at - since);
             if at - since > MISSING_MS {
                 return Err(format!("at {at} {} is missing on its server {} for too long", client_name(world, number), world.clients[number].server));
             }
-        } else {
+        }
+        if has {
             world.clients[number].missing_ms = None;
         }
     }

@@ -52,6 +52,8 @@ pub(crate) struct Client {
     pub(crate) ended_ms: u64,
     /// Whether its instance was on all nodes before the faults.
     pub(crate) settled: bool,
+    /// The server it talks to that has it, or had it.
+    pub(crate) seen_on: Option<usize>,
     /// Since when the server it talks to does not have it.
     pub(crate) missing_ms: Option<u64>,
 }
@@ -75,6 +77,7 @@ impl Client {
             again: 0,
             ended_ms: 0,
             settled: false,
+            seen_on: None,
             missing_ms: None,
         }
     }

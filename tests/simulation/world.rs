@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use nacre::cluster::core::Action;
+use nacre::cluster::ownership::Owner;
 use nacre::cluster::message::{Answer, Failure, Request};
 use nacre::model::command::Command;
 use nacre::model::peer::{Gap, Phase, Standing};
@@ -479,6 +480,10 @@ impl World {
                     return self.send_reply(ask, via, Reply::NotFound);
                 };
                 slot.touch(now.awake_ms);
+                // The owner could not be asked: what happens here is told, so that it hears of it all the same.
+                if process.members.view().owner(&key.service.name) != Owner::Here {
+                    process.core.note(&key.service, &key, now);
+                }
                 if slot.with(|instance| instance.healthy) {
                     return self.send_reply(ask, via, Reply::Done);
                 }

@@ -97,24 +97,35 @@ impl Taking<'_> {
             Some(changed_ms) => changed_ms > slot.changed_ms(),
             None => merge.from_owner,
         };
-        if !newer {
-            let differs = *mine != *told.instance;
-            if merge.from_owner && differs && told.trace.is_some() {
-                self.back.push(told.key.clone());
-            }
-            return self.heard(told, slot, slot.changed_ms());
-        }
-        // Who owns the service, or beats here, says how healthy an instance is.
-        let healthy = if merge.from_owner { told.instance.healthy } else { mine.healthy };
-        let instance = if healthy == told.instance.healthy {
-            told.instance.clone()
+        let content = if newer { &told.instance } else { &mine };
+        let healthy = self.healthy(merge, told, slot, mine.healthy);
+        let instance = if content.healthy == healthy {
+            content.clone()
         } else {
-            Arc::new(Instance { healthy, ..(*told.instance).clone() })
+            Arc::new(Instance { healthy, ..(**content).clone() })
         };
-        if *mine == *instance {
-            return self.heard(told, slot, changed_ms.unwrap_or(slot.changed_ms()));
+        if merge.from_owner && told.trace.is_some() && *instance != *told.instance {
+            self.back.push(told.key.clone());
         }
-        self.put(told, instance);
+        let changed_ms = changed_ms.filter(|_| newer).unwrap_or(slot.changed_ms());
+        if *mine == *instance {
+            return self.heard(told, slot, changed_ms);
+        }
+        let heard_ms = self.heard_ms(told);
+        self.steps.push(Step::Told { row: Row::Instance(told.key.clone(), Some(instance)), changed_ms, heard_ms });
+    }
+
+    /// The owner of the service says how healthy an instance is; but who has heard of its client of late knows that it
+    /// lives, whoever it is.
+    fn healthy(&self, merge: &Merge, told: &Told, slot: &Slot, mine: bool) -> bool {
+        let late_ms = slot.with(Instance::beat_timeout_ms) / 3 * 2;
+        let heard_here = slot.last_beat_ms() > 0 && self.now.awake_ms.saturating_sub(slot.last_beat_ms()) <= late_ms;
+        let heard_there = told.trace.and_then(|trace| trace.heard_ago_ms).is_some_and(|ago_ms| ago_ms <= late_ms);
+        if merge.from_owner {
+            told.instance.healthy || (mine && heard_here)
+        } else {
+            mine || (told.instance.healthy && heard_there)
+        }
     }
 
     fn put(&mut self, told: &Told, instance: Arc<Instance>) {
