@@ -105,6 +105,8 @@ pub fn run(mut config: Config, flags: Flags) -> Result<()> {
         clock: clock.clone(),
         process: watch,
         settings: figures::Settings::of(&config),
+        members: members.clone(),
+        cluster: cluster.clone(),
         making: Default::default(),
     });
     let collect: Collect = Arc::new(move || figures.page());

@@ -4,6 +4,7 @@
 
 pub mod core;
 pub mod driver;
+pub mod figures;
 pub mod members;
 pub mod message;
 pub mod ownership;
@@ -115,6 +116,17 @@ impl Cluster {
     /// How far others can rely on this server.
     pub fn standing(&self) -> Standing {
         self.core.lock().standing()
+    }
+
+    /// Lists that are still to be told to each member, by address.
+    pub fn waiting(&self) -> Vec<(String, usize)> {
+        let others = self.members.others();
+        let core = self.core.lock();
+        let waiting = |address: String| {
+            let lists = core.waiting(&address);
+            (address, lists)
+        };
+        others.iter().map(|member| waiting(member.address())).collect()
     }
 
     /// Why clients are not served yet, in the words of the reference; `None` when they are.

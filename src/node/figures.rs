@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
 
+use crate::cluster::Cluster;
+use crate::cluster::members::Members;
 use crate::commit::Commit;
 use crate::config::Config;
 use crate::error::Result;
@@ -35,6 +37,9 @@ pub(super) struct Figures {
     pub(super) clock: AwakeClock,
     pub(super) process: Watch,
     pub(super) settings: Settings,
+    pub(super) members: Arc<Members>,
+    /// `None` for a server that stands alone.
+    pub(super) cluster: Option<Arc<Cluster>>,
     /// Held while a page is made: whoever asks often gets no more than one processor to himself.
     pub(super) making: Mutex<()>,
 }

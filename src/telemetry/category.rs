@@ -30,7 +30,8 @@ const TARGETS: &[(&str, &str)] = &[
     (PERFORMANCE, "naming-performance"),
     ("nacre::consensus", "naming-raft"),
     ("nacre::cluster", "nacos-cluster"),
-    ("nacre::cluster::distro", "protocol-distro"),
+    ("nacre::cluster::core", "protocol-distro"),
+    ("nacre::cluster::driver", "protocol-distro"),
     ("nacre::http::auth", "core-auth"),
     ("nacre::node::accounts", "core-auth"),
     (ACCOUNTS, "core-auth"),
@@ -90,7 +91,7 @@ mod tests {
             ("nacre::rt", "naming-rt"),
             ("nacre::performance", "naming-performance"),
             ("nacre::cluster::members", "nacos-cluster"),
-            ("nacre::cluster::distro::verify", "protocol-distro"),
+            ("nacre::cluster::core::verify", "protocol-distro"),
         ] {
             assert_eq!(LOGS.get(log_of(target)), Some(&name), "{target}");
         }

@@ -154,6 +154,7 @@ fn every_name_that_dashboards_read_is_there_with_a_sane_value() {
         ("nacre_store_file_bytes", 1.0, 1e9),
         ("nacre_store_info{durability=\"synced\",on_failure=\"refuse\"}", 1.0, 1.0),
         ("nacre_restore_damaged", 0.0, 0.0),
+        ("nacre_cluster_members{state=\"UP\"}", 1.0, 1.0),
         ("nacre_commit_commands_total{kind=\"register\",result=\"changed\"}", 2.0, 2.0),
         ("nacre_commit_wait_seconds_count", 2.0, 2.0),
         ("nacre_commit_wait_seconds_sum", 1e-6, 60.0),

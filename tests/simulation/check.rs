@@ -40,7 +40,8 @@ pub(crate) fn summary(request: &Request) -> String {
         Request::Changes(parts) => {
             let part = |part: &nacre::cluster::message::Part| {
                 let told: Vec<&str> = part.datum.told.iter().map(|told| &*told.key.ip).collect();
-                let gone = part.datum.removed.as_ref().map(|r| r.keys.iter().map(|(k, _)| k.ip.clone()).collect::<Vec<_>>());
+                let gone =
+                    part.datum.removed.as_ref().map(|r| r.keys.iter().map(|(k, _)| k.ip.clone()).collect::<Vec<_>>());
                 format!("{} whole={} {told:?} gone {gone:?}", part.datum.service.name, part.whole)
             };
             format!("changes {:?}", parts.iter().map(part).collect::<Vec<_>>())
@@ -147,7 +148,10 @@ fn look(world: &mut World, story: &Story, figures: &mut Figures) -> Result<(), S
             continue;
         }
         let lacks = |node: &&Node| node.serves() && node.has(&client.key).is_none();
-        if strict && client.settled && let Some(node) = world.nodes.iter().find(lacks) {
+        if strict
+            && client.settled
+            && let Some(node) = world.nodes.iter().find(lacks)
+        {
             return Err(format!("at {at} node {} does not list {}, which lives", node.number, client.key.ip));
         }
         let server = &world.nodes[client.server];
@@ -158,7 +162,11 @@ fn look(world: &mut World, story: &Story, figures: &mut Figures) -> Result<(), S
             let since = *world.clients[number].missing_ms.get_or_insert(at);
             figures.longest_missing_ms = figures.longest_missing_ms.max(at - since);
             if at - since > MISSING_MS {
-                return Err(format!("at {at} {} is missing on its server {} for too long", client_name(world, number), world.clients[number].server));
+                return Err(format!(
+                    "at {at} {} is missing on its server {} for too long",
+                    client_name(world, number),
+                    world.clients[number].server
+                ));
             }
         }
         if has {
@@ -188,9 +196,14 @@ fn all_equal(world: &World) -> Result<(), String> {
     let first = content(running[0]);
     for node in &running[1..] {
         let other = content(node);
-        if let Some(different) = first.iter().find(|one| !other.contains(one)).or(other.iter().find(|one| !first.contains(one))) {
+        if let Some(different) =
+            first.iter().find(|one| !other.contains(one)).or(other.iter().find(|one| !first.contains(one)))
+        {
             let (a, b) = (running[0].has(&different.0), node.has(&different.0));
-            return Err(format!("nodes {} and {} differ: {} is {a:?} and {b:?}", running[0].number, node.number, different.0.ip));
+            return Err(format!(
+                "nodes {} and {} differ: {} is {a:?} and {b:?}",
+                running[0].number, node.number, different.0.ip
+            ));
         }
     }
     Ok(())
@@ -205,7 +218,10 @@ fn live_are_listed(world: &World) -> Result<(), String> {
                     return Err(format!("{} is unhealthy on node {}", client.key.ip, node.number));
                 }
                 Some(instance) if Some(version_of(&instance)) != client.acked => {
-                    return Err(format!("{} is {instance:?} on node {}, acked {:?}", client.key.ip, node.number, client.acked));
+                    return Err(format!(
+                        "{} is {instance:?} on node {}, acked {:?}",
+                        client.key.ip, node.number, client.acked
+                    ));
                 }
                 Some(_) => {}
             }
@@ -219,7 +235,10 @@ fn dead_are_gone(world: &World) -> Result<(), String> {
     let ended = |client: &&Client| client.goal != Goal::Up;
     for client in world.clients.iter().filter(ended) {
         if let Some(node) = world.nodes.iter().find(|node| node.has(&client.key).is_some()) {
-            return Err(format!("{} ({:?} at {}) is still on node {}", client.key.ip, client.goal, client.ended_ms, node.number));
+            return Err(format!(
+                "{} ({:?} at {}) is still on node {}",
+                client.key.ip, client.goal, client.ended_ms, node.number
+            ));
         }
     }
     Ok(())

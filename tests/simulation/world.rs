@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use nacre::cluster::core::Action;
-use nacre::cluster::ownership::Owner;
 use nacre::cluster::message::{Answer, Failure, Request};
+use nacre::cluster::ownership::Owner;
 use nacre::model::command::Command;
 use nacre::model::peer::{Gap, Phase, Standing};
 

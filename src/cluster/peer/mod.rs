@@ -21,6 +21,7 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::figures::{FORWARD, Figures, kind};
 use super::message::{Answer, Failure, Request};
 use crate::error::{Error, Result};
 pub use outgoing::{Bounds, Incoming, Outgoing};
@@ -54,6 +55,7 @@ pub struct Peers {
     identity: RwLock<Option<(HeaderName, HeaderValue)>>,
     pools: RwLock<HashMap<Box<str>, Arc<Pool>>>,
     forwards: Arc<Semaphore>,
+    figures: Figures,
     began: Instant,
     /// When idle connections were last looked through, ms after `began`.
     swept_ms: AtomicU64,
@@ -72,6 +74,7 @@ impl Peers {
             identity: RwLock::new(identity(options.identity)?),
             pools: RwLock::default(),
             forwards: Arc::new(Semaphore::new(MAX_ALL_FORWARDS)),
+            figures: Figures::default(),
             began: Instant::now(),
             swept_ms: AtomicU64::new(0),
         })
@@ -99,7 +102,8 @@ impl Peers {
     /// [`Answer::NotReady`] (503 of the naming API) or [`Answer::Unknown`] (404 and 501 to a report and to
     /// [`Request::Changes`]; no such service for [`Request::Statuses`]); else [`Failure::Broken`].
     pub async fn call(&self, to: &str, request: &Request) -> Result<Answer, Failure> {
-        let answer = self.send(to, request::outgoing(&self.context, request)).await?;
+        let outgoing = request::outgoing(&self.context, request);
+        let answer = self.counted(kind(request), &self.pool(to), outgoing).await?;
         answer::read(request, answer).await
     }
 
@@ -124,7 +128,19 @@ impl Peers {
     /// # Errors
     /// As there.
     pub async fn send_from(&self, place: Place, outgoing: Outgoing) -> Result<Incoming, Failure> {
-        self.send_over(place.pool(), outgoing).await
+        self.counted(FORWARD, place.pool(), outgoing).await
+    }
+
+    /// What was said to members so far.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    async fn counted(&self, kind: usize, pool: &Pool, outgoing: Outgoing) -> Result<Incoming, Failure> {
+        let sent_bytes = outgoing.body.len();
+        let result = self.send_over(pool, outgoing).await;
+        self.figures.note(kind, sent_bytes, result.as_ref().ok().map(|answer| answer.body.len()));
+        result
     }
 
     async fn send_over(&self, pool: &Pool, mut outgoing: Outgoing) -> Result<Incoming, Failure> {

@@ -1,9 +1,13 @@
 //! What Nacos has no name for, under `nacre_`.
 
 use super::{Figures, census, flag, load};
+use crate::cluster::Cluster;
+use crate::cluster::figures::Calls;
 use crate::health::checks::params::Kind;
 use crate::http::console::NACOS_VERSION;
+use crate::model::member::State;
 use crate::telemetry::page::Page;
+use crate::wire::member::state_word;
 
 /// Microseconds in a second.
 const MICROS: f64 = 1e6;
@@ -19,6 +23,7 @@ pub(super) fn show(figures: &Figures, page: &mut Page) {
     push(figures, page);
     health(figures, page);
     registry(figures, page);
+    cluster(figures, page);
 }
 
 fn store(figures: &Figures, page: &mut Page) {
@@ -128,5 +133,40 @@ fn registry(figures: &Figures, page: &mut Page) {
     for (ephemeral, [healthy, unhealthy]) in [("true", census.ephemeral), ("false", census.persistent)] {
         instances.count(&[("ephemeral", ephemeral), ("healthy", "true")], healthy);
         instances.count(&[("ephemeral", ephemeral), ("healthy", "false")], unhealthy);
+    }
+}
+
+fn cluster(figures: &Figures, page: &mut Page) {
+    members(figures, page);
+    let Some(cluster) = &figures.cluster else { return };
+    page.gauge("nacre_cluster_ready", "1 when the data have been compared with those of the members, else 0.")
+        .put(&[], flag(cluster.is_ready()));
+    waiting(cluster, page);
+    let all = cluster.peers().figures().all();
+    let mut count = |name: &str, help: &str, read: fn(&Calls) -> u64| {
+        let mut family = page.counter(name, help);
+        for calls in &all {
+            family.count(&[("kind", calls.kind)], read(calls));
+        }
+    };
+    count("nacre_cluster_calls_total", "Calls to members.", |calls| calls.calls);
+    count("nacre_cluster_call_failures_total", "Calls to members without an answer.", |calls| calls.failures);
+    count("nacre_cluster_sent_bytes_total", "Bodies of calls to members.", |calls| calls.sent_bytes);
+    count("nacre_cluster_received_bytes_total", "Bodies of their answers.", |calls| calls.received_bytes);
+}
+
+fn members(figures: &Figures, page: &mut Page) {
+    let members = figures.members.all();
+    let mut family = page.gauge("nacre_cluster_members", "Members as this server sees them, itself included.");
+    for state in [State::Up, State::Suspicious, State::Down] {
+        let of_state = members.iter().filter(|member| member.state == state).count();
+        family.count(&[("state", state_word(state))], of_state as u64);
+    }
+}
+
+fn waiting(cluster: &Cluster, page: &mut Page) {
+    let mut family = page.gauge("nacre_cluster_waiting_lists", "Services that a member is still to be told of.");
+    for (address, lists) in cluster.waiting() {
+        family.count(&[("member", &address)], lists as u64);
     }
 }
