@@ -38,6 +38,8 @@ use crate::error::Result;
 
 /// Name of the property for which members also count when a file names them.
 pub const MEMBERS_KEY: &str = keys::MEMBERS.name;
+/// The property that holds the key of tokens.
+pub const TOKEN_KEY: &str = keys::TOKEN_KEY.name;
 
 /// Longest time that can be set: 365 days, in ms.
 const MAX_MS: u64 = 365 * 24 * 3_600_000;

@@ -7,12 +7,14 @@
 //! ## Flow
 //! ```text
 //!  read:   client -> http -> registry -> answer
-//!  write:  http, health -> commit -> store (append, sync) -> registry (apply) -> acknowledge
-//!                                                                   |
-//!                                                                 Change -> health wheel
-//!                                                                        -> push -> subscribers (UDP)
+//!  write:  http, health, cluster -> commit -> store (append, sync) -> registry (apply) -> acknowledge
+//!                                                                            |
+//!                                                                          Change -> health wheel
+//!                                                                                 -> push -> subscribers (UDP)
+//!                                                                                 -> cluster -> peers (Distro)
 //!  beat:   client -> http -> registry (touch: one atomic store; never the disk)
-//!  start:  store -> registry -> health wheel, subscribers -> listen
+//!  start:  store -> registry -> health wheel, subscribers -> cluster compares -> listen
+//!  not ours: client -> http -> peer that owns the service -> answer (the peer can't be reached: here)
 //!  subscribe: client -> http -> push -> answer; push -> commit -> store (no sync of its own), without waiting
 //! ```
 //!
@@ -26,7 +28,7 @@
 //! | [`commit`] | the write path, the only place that knows the order |
 //! | [`health`] | beats and their absence: timing wheel, expiry, empty services; active checks of persistent instances |
 //! | [`push`] | subscribers (stored too) and the datagrams that tell them of changes; lists as both see them |
-//! | [`cluster`] | who the members are; so far this server alone |
+//! | [`cluster`] | members, who owns which service, what members tell each other: decided without I/O, then carried out |
 //! | [`wire`] | Nacos' shapes as text, from and to the model |
 //! | [`http`] | the API: one table of routes, handlers, the one place that picks a status |
 //! | [`config`] | flags > environment > file > default; the only reader of `conf/` |
@@ -39,7 +41,8 @@
 //!   the exception while the store is broken: it waits for nobody and is healed from memory.)
 //! - Nobody but `commit` changes the registry or appends to the store.
 //! - No beat touches the disk; no request waits for the clock; no list is built twice for one state of a service.
-//! - No instance is expired for time during which this process did not run.
+//! - No instance is expired for time during which this process did not run, or by a server that does not own its service.
+//! - Nothing that a peer told is told on, and no list of a peer takes away what lives and it never knew.
 //! - Damaged data are never deleted, and never go unreported.
 //! - `tests/tidy.rs` checks who may import whom, and the size of files and functions.
 

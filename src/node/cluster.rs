@@ -69,6 +69,17 @@ pub(super) fn join(joining: Joining<'_>) -> Result<Option<Arc<Cluster>>> {
     if config.standalone {
         return Ok(None);
     }
+    if config.auth.enabled && config.auth.token_key.is_none() {
+        let key = config::TOKEN_KEY;
+        tracing::warn!(
+            "each server has made a key of its own: a login counts on one of them alone unless {key} is set"
+        );
+    }
+    if config.auth.enabled && config.auth.identity.is_none() {
+        tracing::warn!(
+            "members know each other by their addresses alone: set the server identity where logins are asked for"
+        );
+    }
     let peers = Peers::new(PeerOptions {
         context: config.context_path.clone(),
         own: members.own().address(),
