@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// What a fake does about a request.
 pub(crate) enum Does {
     /// Sends this and waits for the next request.
     Says(Vec<u8>),
-    /// Sends this and closes.
+    /// Sends this and closes a little later.
     Ends(Vec<u8>),
     /// Nothing, with the connection open.
     Hangs,
@@ -47,7 +50,11 @@ impl Fake {
                         };
                         match does(number, &request) {
                             Does::Says(bytes) => stream.write_all(&bytes).await.unwrap(),
-                            Does::Ends(bytes) => return stream.write_all(&bytes).await.unwrap(),
+                            Does::Ends(bytes) => {
+                                stream.write_all(&bytes).await.unwrap();
+                                // Not with the answer, but when nobody waits for anything.
+                                return tokio::time::sleep(PAUSE).await;
+                            }
                             Does::Hangs => return std::future::pending().await,
                         }
                     }

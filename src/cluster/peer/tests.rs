@@ -73,7 +73,7 @@ async fn a_connection_that_died_while_it_was_kept_is_replaced() {
     for _ in 0..3 {
         peers.send(&fake.address, ask()).await.unwrap();
         // Until the end of the connection has come.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!((fake.connections(), fake.asked().len()), (3, 3), "nothing was sent into a closed connection");
 }
