@@ -14,14 +14,14 @@ mod watch;
 
 use std::sync::Arc;
 
-use cluster::{Following, Joining};
+use cluster::{Base, Following};
 use figures::Figures;
 use socket2::Socket;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::Signal;
 
-use crate::cluster::driver::{Driver, Notes};
+use crate::cluster::driver::Notes;
 use crate::commit::{self, Listener};
 use crate::config::{self, Config, Flags};
 use crate::error::{Error, Result};
@@ -68,28 +68,15 @@ pub fn run(mut config: Config, flags: Flags) -> Result<()> {
     let restored = serde_json::to_vec(&report).map_err(|e| Error::Setup(format!("the restore report: {e}")))?;
     let auth = accounts::auth(&config)?;
     let store_stats = store.stats();
-    let (noted, told, notes) = (inbox.clone(), push.clone(), Notes::default());
-    let mut listeners: Vec<Listener> =
-        vec![Box::new(move |_, changes| noted.note(changes)), Box::new(move |_, changes| told.note(changes))];
-    if !config.standalone {
-        let notes = notes.clone();
-        listeners.push(Box::new(move |origin, changes| notes.note(origin, changes)));
-    }
+    let notes = Notes::default();
+    let listeners = listeners(&config, &inbox, &push, &notes);
     let (commit, committer) =
         commit::start(registry.clone(), store, clock.clone(), commit_options(&config), listeners)?;
     let health_options = health_options(&config, cluster::is_owner(members.clone(), registry.clone()));
     let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, health_options)?;
-    let joining = Joining {
-        config: &config,
-        members: &members,
-        registry: &registry,
-        commit: &commit,
-        clock: &clock,
-        notes,
-        report: &report,
-    };
-    let cluster = cluster::join(joining)?;
-    let driver = cluster.clone().map(|cluster| Driver::start(cluster, runtime.handle().clone())).transpose()?;
+    let base = Base { registry, members, commit, clock };
+    let (cluster, driver) = cluster::join(&config, &base, notes, &report, &runtime)?.unzip();
+    let Base { registry, members, commit, clock } = base;
     let sender = Sender::start(push.clone(), registry.clone(), commit.clone(), config.bind)?;
     let server = Server::new(limits(&config));
     let traffic = Arc::new(router::traffic());
@@ -119,11 +106,7 @@ pub fn run(mut config: Config, flags: Flags) -> Result<()> {
         cluster,
         port,
         function_mode: function_mode(&config),
-        live: Live::new(
-            config.http.cors_allow_origins.clone(),
-            config.http.max_body_bytes,
-            config.http.max_peer_body_bytes,
-        ),
+        live: live(&config),
         push,
         auth,
         restore_report: restored.into(),
@@ -240,6 +223,22 @@ fn numbers(registry: Arc<Registry>, push: Push) -> impl Fn() -> Numbers {
             avg_push_ms: costs.avg_ms.map_or(-1, |ms| ms as i64),
         }
     }
+}
+
+/// Who hears of changes.
+fn listeners(config: &Config, inbox: &Inbox, push: &Push, notes: &Notes) -> Vec<Listener> {
+    let (inbox, push, notes) = (inbox.clone(), push.clone(), notes.clone());
+    let mut listeners: Vec<Listener> =
+        vec![Box::new(move |_, changes| inbox.note(changes)), Box::new(move |_, changes| push.note(changes))];
+    if !config.standalone {
+        listeners.push(Box::new(move |origin, changes| notes.note(origin, changes)));
+    }
+    listeners
+}
+
+fn live(config: &Config) -> Live {
+    let http = &config.http;
+    Live::new(http.cors_allow_origins.clone(), http.max_body_bytes, http.max_peer_body_bytes)
 }
 
 fn limits(config: &Config) -> Limits {

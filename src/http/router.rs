@@ -438,7 +438,10 @@ impl Router {
         }
         let found = match (methods, handler) {
             (Some(methods), Some((_, handler, access, _, owned))) => {
-                Ok(Found { handler: *handler, access: *access, raw_body: methods.raw_body, owned: *owned })
+                match self.app.auth.refuse_stranger(&self.app, *access, sent, &head.headers, ip) {
+                    None => Ok(Found { handler: *handler, access: *access, raw_body: methods.raw_body, owned: *owned }),
+                    Some(refusal) => Err(refusal),
+                }
             }
             _ if naming => Err(Reply::no_such_api(method, sent)),
             (None, _) => Err(Reply::not_found(sent)),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::{accounts, address, watch};
 use crate::cluster::core::Settings;
-use crate::cluster::driver::Notes;
+use crate::cluster::driver::{Driver, Notes};
 use crate::cluster::members::Members;
 use crate::cluster::peer::{PeerOptions, Peers};
 use crate::cluster::{Cluster, Parts};
@@ -49,23 +50,27 @@ pub(super) fn is_owner(members: Arc<Members>, registry: Arc<Registry>) -> IsOwne
     Arc::new(move |name| !registry.settings().switches().distro_enabled || members.view().is_owner(name))
 }
 
-/// What this server's part in the cluster is made of.
-pub(super) struct Joining<'a> {
-    pub(super) config: &'a Config,
-    pub(super) members: &'a Arc<Members>,
-    pub(super) registry: &'a Arc<Registry>,
-    pub(super) commit: &'a Commit,
-    pub(super) clock: &'a AwakeClock,
-    pub(super) notes: Notes,
-    pub(super) report: &'a RestoreReport,
+/// What every part of the server works on.
+#[derive(Clone)]
+pub(super) struct Base {
+    pub(super) registry: Arc<Registry>,
+    pub(super) members: Arc<Members>,
+    pub(super) commit: Commit,
+    pub(super) clock: AwakeClock,
 }
 
 /// This server's part in the cluster; `None` when it is alone.
 ///
 /// # Errors
-/// [`Error::Setup`](crate::error::Error::Setup) when the own address or the server identity can't stand in a header.
-pub(super) fn join(joining: Joining<'_>) -> Result<Option<Arc<Cluster>>> {
-    let Joining { config, members, registry, commit, clock, notes, report } = joining;
+/// [`Error::Setup`](crate::error::Error::Setup) when the own address or the server identity can't stand in a header, or
+/// there can be no thread.
+pub(super) fn join(
+    config: &Config,
+    base: &Base,
+    notes: Notes,
+    report: &RestoreReport,
+    runtime: &Runtime,
+) -> Result<Option<(Arc<Cluster>, Driver)>> {
     if config.standalone {
         return Ok(None);
     }
@@ -82,21 +87,24 @@ pub(super) fn join(joining: Joining<'_>) -> Result<Option<Arc<Cluster>>> {
     }
     let peers = Peers::new(PeerOptions {
         context: config.context_path.clone(),
-        own: members.own().address(),
+        own: base.members.own().address(),
         identity: accounts::identity(config),
     })?;
     // What is left of a damaged store is no base to build on: others may know better in every respect.
     let usable = !report.created && report.damage.is_none() && config.store.durability != Durability::Off;
-    Ok(Some(Arc::new(Cluster::new(Parts {
+    let base = base.clone();
+    let cluster = Arc::new(Cluster::new(Parts {
         settings: settings(config),
-        members: members.clone(),
-        registry: registry.clone(),
-        commit: commit.clone(),
-        clock: clock.clone(),
+        members: base.members,
+        registry: base.registry,
+        commit: base.commit,
+        clock: base.clock,
         peers: Arc::new(peers),
         notes,
         as_of_ms: report.last_alive_ms.filter(|_| usable),
-    }))))
+    }));
+    let driver = Driver::start(cluster.clone(), runtime.handle().clone())?;
+    Ok(Some((cluster, driver)))
 }
 
 fn settings(config: &Config) -> Settings {

@@ -185,7 +185,7 @@ fn a_copy_knows_when_its_client_was_heard_of() {
 
 #[test]
 fn the_owner_says_how_healthy_instances_are() {
-    let node = Node::new();
+    let mut node = Node::new();
     node.register("1.1.1.1", "");
     let sick = |changed_ms| {
         let told = told("1.1.1.1", "x", Some((changed_ms, None)));
@@ -196,6 +196,9 @@ fn the_owner_says_how_healthy_instances_are() {
     node.merge(from_other(sick(1_200_000)));
     assert!(healthy() && node.list() == pairs(&[("1.1.1.1", "x")]), "all but the health is taken over");
     node.merge(from_owner(sick(1_200_001)));
+    assert!(healthy(), "its client was heard of here just now");
+    node.now = Now { awake_ms: 111_000, wall_ms: 1_111_000 };
+    node.merge(from_owner(sick(1_200_002)));
     assert!(!healthy());
     let done = node.run(Command::PeerHealth(ServiceKey::new("public", "g@@s"), vec![("1.1.1.1".into(), 80, true)]));
     assert!(healthy() && done.rows.len() == 1 && done.origin == Origin::Peer);

@@ -29,7 +29,9 @@ fn member(ip: &str, state: &str, extend: Value, failures: u32) -> Value {
 #[tokio::test]
 async fn members_are_shown_as_they_are_known() {
     let (world, ask) = cluster().await;
-    let own = member("10.0.0.1", "UP", json!({"raftPort": "7848", "version": "1.4.8"}), 0);
+    let to_ms = world.app.members.own().extend.standing.unwrap().gap.to_ms;
+    let standing = format!("restored;1;{to_ms}");
+    let own = member("10.0.0.1", "UP", json!({"nacre": standing, "raftPort": "7848", "version": "1.4.8"}), 0);
     let unheard = |ip| member(ip, "DOWN", json!({"raftPort": "7848"}), 0);
     let nodes = json!([own, unheard(MEMBER), unheard("127.0.0.3")]);
     assert_eq!(ask("GET core/cluster/nodes?withInstances=false", json!(null)).await["data"], nodes);
