@@ -41,6 +41,7 @@ fn number(name: &str) -> Option<u64> {
 /// Runs one seed; what is wrong with it, if anything.
 fn run(seed: u64, kind: Kind, sabotage: Sabotage, tells: bool) -> Result<check::Figures, String> {
     let mut story = faults::Story::of(seed, kind);
+    story.keeps_stamps = number("SIM_STAMPS") == Some(1);
     let mut world = world::World::new(seed, &story, sabotage);
     let result = check::play(&mut world, &mut story);
     if tells || result.is_err() {

@@ -80,6 +80,8 @@ pub(crate) struct Story {
     pub(crate) more_nodes: usize,
     pub(crate) services: usize,
     pub(crate) faults: Vec<(u64, Fault)>,
+    /// Whether stores know when instances were changed.
+    pub(crate) keeps_stamps: bool,
     /// All is well again.
     pub(crate) healed_ms: u64,
 }
@@ -88,7 +90,7 @@ impl Story {
     pub(crate) fn of(seed: u64, kind: Kind) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x5eed_0000_0000);
         let nodes = if rng.u32(0..5) == 0 { 5 } else { 3 };
-        let mut story = Self { kind, nodes, more_nodes: 0, services: 10, faults: Vec::new(), healed_ms: 0 };
+        let mut story = Self { kind, nodes, more_nodes: 0, services: 10, keeps_stamps: false, faults: Vec::new(), healed_ms: 0 };
         story.plan(&mut rng);
         story.faults.sort_by_key(|(at, _)| *at);
         let last = story.faults.last().map_or(BEGIN_MS, |(at, _)| *at);
@@ -100,7 +102,7 @@ impl Story {
     /// A story that was told by hand.
     pub(crate) fn told(kind: Kind, nodes: usize, faults: Vec<(u64, Fault)>) -> Self {
         let last = faults.last().map_or(BEGIN_MS, |(at, _)| *at);
-        let mut story = Self { kind, nodes, more_nodes: 0, services: 10, faults, healed_ms: last + 1 };
+        let mut story = Self { kind, nodes, more_nodes: 0, services: 10, keeps_stamps: false, faults, healed_ms: last + 1 };
         story.recover();
         story
     }

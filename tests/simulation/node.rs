@@ -7,8 +7,8 @@ use nacre::cluster::core::{Core, Settings, welcome_services};
 use nacre::cluster::members::Members;
 use nacre::cluster::message::Answer;
 use nacre::cluster::ownership::Owner;
-use nacre::commit::Origin;
 use nacre::commit::direct::carry_out;
+use nacre::commit::Origin;
 use nacre::health::expiry::Expiry;
 use nacre::model::clock::{AwakeClock, Now};
 use nacre::model::command::{Command, Outcome};
@@ -50,10 +50,7 @@ pub(crate) enum Then {
     /// Answer a member's call.
     Answer(u64, Answer),
     /// Answer a client's request; `via`: the call by which it was forwarded.
-    Reply {
-        ask: u64,
-        via: Option<u64>,
-    },
+    Reply { ask: u64, via: Option<u64> },
 }
 
 pub(crate) struct Process {
@@ -75,15 +72,29 @@ pub(crate) struct Node {
     pub(crate) epoch: u32,
     pub(crate) hung: bool,
     pub(crate) listed: Vec<usize>,
-    store: Option<BTreeMap<InstanceKey, Arc<Instance>>>,
+    /// And when it was changed.
+    store: Option<BTreeMap<InstanceKey, (Arc<Instance>, u64)>>,
+    /// Whether a store knows when its instances were changed. That of today does not.
+    keeps_stamps: bool,
     alive_wall_ms: u64,
     skew_ms: i64,
     sabotage: Sabotage,
 }
 
 impl Node {
-    pub(crate) fn new(number: usize, skew_ms: i64, listed: Vec<usize>, sabotage: Sabotage) -> Self {
-        Self { number, process: None, epoch: 0, hung: false, listed, store: None, alive_wall_ms: 0, skew_ms, sabotage }
+    pub(crate) fn new(number: usize, skew_ms: i64, listed: Vec<usize>, sabotage: Sabotage, keeps_stamps: bool) -> Self {
+        Self {
+            number,
+            process: None,
+            epoch: 0,
+            hung: false,
+            listed,
+            store: None,
+            keeps_stamps,
+            alive_wall_ms: 0,
+            skew_ms,
+            sabotage,
+        }
     }
 
     pub(crate) fn wall_ms(&self, at: u64) -> u64 {
@@ -104,11 +115,12 @@ impl Node {
         let registry = Arc::new(Registry::default());
         let mut expiry = Expiry::new(now.awake_ms, true);
         let as_of_ms = self.store.as_ref().map(|_| self.alive_wall_ms);
-        for (key, instance) in self.store.get_or_insert_default() {
+        for (key, (instance, changed_ms)) in self.store.get_or_insert_default() {
             if let Some(Change::Put { slot, .. }) =
                 registry.apply(Row::Instance(key.clone(), Some(instance.clone())), 0, false)
             {
-                slot.stamp(self.alive_wall_ms.saturating_sub(1_000));
+                let about_ms = self.alive_wall_ms.saturating_sub(1_000);
+                slot.stamp(if self.keeps_stamps { *changed_ms } else { about_ms });
             }
         }
         if self.sabotage != Sabotage::NoGraceAtRestart {
@@ -199,7 +211,10 @@ impl Node {
         let store = self.store.get_or_insert_default();
         for row in done.rows {
             match row {
-                Row::Instance(key, Some(instance)) => drop(store.insert(key, instance)),
+                Row::Instance(key, Some(instance)) => {
+                    let changed_ms = process.registry.find(&key).map_or(0, |slot| slot.changed_ms());
+                    store.insert(key, (instance, changed_ms));
+                }
                 Row::Instance(key, None) => drop(store.remove(&key)),
                 _ => {}
             }
