@@ -315,9 +315,10 @@ fn trace(registry: &Registry, change: &Change, now: Now, how: How, cause: Cause)
     }
 }
 
-/// Who is taken out because of silence has not lived since the middle of it. It may have beaten elsewhere, where this
-/// server can't be reached: then it was heard of later than that, however long messages take.
+/// Who is taken out because of silence may have lived for a part of it and beaten elsewhere, where this server can't be
+/// reached. Whoever heard of it later than this keeps it. That it is some time after the last beat makes up for clocks
+/// that differ and messages that take long.
 fn silence_ms(service: &Service, slot: &Slot, now: Now) -> u64 {
     let silent_ms = now.awake_ms.saturating_sub(service.silent_from_ms(slot));
-    now.wall_ms.saturating_sub(silent_ms / 2).max(slot.changed_ms())
+    now.wall_ms.saturating_sub(silent_ms / 4 * 3).max(slot.changed_ms())
 }

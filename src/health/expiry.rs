@@ -5,14 +5,11 @@ use std::sync::Arc;
 use super::TICK_MS;
 use super::wheel::Wheel;
 use crate::model::command::Command;
-use crate::registry::{Service, Slot};
+use crate::registry::{EXPIRY_GRACE_MS, Service, Slot};
 
 /// An instance that could not be judged for good (marked, or its command has not taken effect) is looked at again
 /// after this.
 const AGAIN_MS: u64 = 1_000;
-/// Nobody is judged sooner after a limit than this: a beat may be on its way, and the clock by which it is noted and
-/// judged moves on in ticks. The reference looks every 5 s, so 0 to 5 s after the limit (`spec/health.md` 1.2).
-const GRACE_MS: u64 = 1_000;
 
 /// The furthest look: what is gone by then is let go of, however long its own limits were.
 const FURTHEST_MS: u64 = 100_000;
@@ -37,7 +34,7 @@ enum Verdict {
 fn judge(service: &Service, slot: &Slot, now_ms: u64, remove: bool) -> Verdict {
     let (healthy, marked, timeout_ms, delete_ms) =
         slot.with(|i| (i.healthy, i.marked, i.beat_timeout_ms(), i.delete_timeout_ms()));
-    let limit = |ms: u64| service.silent_from_ms(slot).saturating_add(ms).saturating_add(GRACE_MS);
+    let limit = |ms: u64| service.silent_from_ms(slot).saturating_add(ms).saturating_add(EXPIRY_GRACE_MS);
     if marked {
         return Verdict::Wait(now_ms + AGAIN_MS);
     }

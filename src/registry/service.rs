@@ -87,6 +87,10 @@ pub enum Change {
     },
 }
 
+/// Nobody is judged sooner after a limit than this: a beat may be on its way, and the clock by which it is noted and
+/// judged moves on in ticks. The reference looks every 5 s, so 0 to 5 s after the limit (`spec/health.md` 1.2).
+pub const EXPIRY_GRACE_MS: u64 = 1_000;
+
 /// A cluster of a service.
 #[derive(Clone)]
 pub struct ClusterEntry {
@@ -163,6 +167,8 @@ pub struct Service {
     last_ref_ms: AtomicU64,
     /// Silence before this awake time counts against nobody.
     grace_ms: AtomicU64,
+    /// When the owner last had the same ephemeral instances as this server, awake ms; 0: never.
+    vouched_ms: AtomicU64,
     lists: RwLock<Lists>,
 }
 
@@ -202,6 +208,7 @@ impl Service {
             version: AtomicU64::new(0),
             last_ref_ms: AtomicU64::new(0),
             grace_ms: AtomicU64::new(0),
+            vouched_ms: AtomicU64::new(0),
             lists: RwLock::default(),
         }
     }
@@ -358,6 +365,20 @@ impl Service {
     /// The awake time from which silence counts: the last beat of `slot`, or that of the grace.
     pub fn silent_from_ms(&self, slot: &Slot) -> u64 {
         slot.last_beat_ms().max(self.grace_ms.load(Ordering::Relaxed))
+    }
+
+    /// At awake time `now_ms` another server, which owns it, has the same ephemeral instances with the same health.
+    pub fn vouch(&self, now_ms: u64) {
+        self.vouched_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// The latest awake time in ms at which the client of `slot` is known to have lived; 0: none. Beats are heard by
+    /// the owner alone. Who it calls healthy has beaten there within its timeout.
+    pub fn lived_ms(&self, slot: &Slot) -> u64 {
+        let vouched_ms = self.vouched_ms.load(Ordering::Relaxed);
+        let (healthy, timeout_ms) = slot.with(|known| (known.healthy, known.beat_timeout_ms()));
+        let beaten_ms = if healthy { vouched_ms.saturating_sub(timeout_ms + EXPIRY_GRACE_MS) } else { 0 };
+        slot.last_beat_ms().max(beaten_ms)
     }
 
     /// Whether it has, or seems to have, an ephemeral instance.

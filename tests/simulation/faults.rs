@@ -66,6 +66,8 @@ pub(crate) enum Fault {
     Slow(u64),
     /// A node that was not in the lists is from now on, and starts.
     Join(usize),
+    /// A node takes no more requests of clients.
+    Close(usize),
     /// A node goes from the lists, and stops.
     Leave(usize),
     /// All links are as they should be.
@@ -229,6 +231,8 @@ impl Story {
         }
         let leavers = rng.usize(1..self.nodes);
         for node in self.some_nodes(leavers, rng) {
+            self.add(at, Fault::Close(node));
+            at += 1_000;
             self.add(at, Fault::Leave(node));
             at += rng.u64(500..9_000);
             if rng.bool() {

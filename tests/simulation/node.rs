@@ -71,6 +71,7 @@ pub(crate) struct Node {
     /// Counts processes.
     pub(crate) epoch: u32,
     pub(crate) hung: bool,
+    pub(crate) closed: bool,
     pub(crate) listed: Vec<usize>,
     /// And when it was changed.
     store: Option<BTreeMap<InstanceKey, (Arc<Instance>, u64)>>,
@@ -88,6 +89,7 @@ impl Node {
             process: None,
             epoch: 0,
             hung: false,
+            closed: false,
             listed,
             store: None,
             keeps_stamps,
@@ -110,6 +112,7 @@ impl Node {
         assert!(self.process.is_none());
         self.epoch += 1;
         self.hung = false;
+        self.closed = false;
         let clock = AwakeClock::starting_at(START_AWAKE_MS);
         let now = Now { awake_ms: clock.now_ms(), wall_ms: self.wall_ms(at) };
         let registry = Arc::new(Registry::default());

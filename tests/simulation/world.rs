@@ -432,7 +432,7 @@ impl World {
         if !self.nodes[node].is_running() {
             return self.push(self.at + 1, Event::Replied(ask, None));
         }
-        if !self.nodes[node].serves() {
+        if !self.nodes[node].serves() || self.nodes[node].closed {
             return self.push(self.at + 1, Event::Replied(ask, Some(Reply::Unavailable)));
         }
         asked.tries += 1;
@@ -591,6 +591,7 @@ impl World {
                     self.start(node);
                 }
             }
+            Fault::Close(node) => self.nodes[node].closed = true,
             Fault::Leave(node) => {
                 let mut listed = self.listed();
                 listed.retain(|other| *other != node);

@@ -75,7 +75,7 @@ impl Core {
 
     /// Compares what the owner says with the copies here. Keys that it does not own, as this server sees it, say nothing:
     /// both may think that they own it for a moment (nacos issue 10323).
-    pub(super) fn compare(&mut self, source: &str, sums: Vec<(ServiceKey, Option<Arc<str>>)>, _now: Now) {
+    pub(super) fn compare(&mut self, source: &str, sums: Vec<(ServiceKey, Option<Arc<str>>)>, now: Now) {
         if !self.start.may_tell() {
             return;
         }
@@ -87,10 +87,12 @@ impl Core {
         let mut wanted: Vec<ServiceKey> = Vec::new();
         let mut named = HashSet::new();
         for (key, sum) in sums.into_iter().filter(|(key, _)| is_its(key)) {
-            let mine = self.registry.find_service(&key).map(|service| lists::checksum(&service));
-            let mine = mine.as_deref().unwrap_or(EMPTY);
-            if sum.as_deref() != Some(mine) {
+            let service = self.registry.find_service(&key);
+            let mine = service.as_deref().map(lists::checksum);
+            if sum.as_deref() != Some(mine.as_deref().unwrap_or(EMPTY)) {
                 wanted.push(key.clone());
+            } else if let Some(service) = service {
+                service.vouch(now.awake_ms);
             }
             named.insert(key);
         }

@@ -153,17 +153,19 @@ impl Taking<'_> {
         trace.changed_ms.max(heard_ms)
     }
 
-    fn alive_here_ms(&self, slot: &Slot) -> u64 {
-        let heard_ms = if slot.last_beat_ms() == 0 { 0 } else { self.now.wall_of(slot.last_beat_ms()) };
-        slot.changed_ms().max(heard_ms)
+    fn alive_here_ms(&self, service: &Service, slot: &Slot) -> u64 {
+        let lived_ms = service.lived_ms(slot);
+        let lived_ms = if lived_ms == 0 { 0 } else { self.now.wall_of(lived_ms) };
+        slot.changed_ms().max(lived_ms)
     }
 
     fn removed(&mut self, merge: &Merge, key: &InstanceKey, removed_ms: u64, service: Option<&Service>) {
         if !key.ephemeral || key.service != merge.datum.service {
             return;
         }
-        match service.and_then(|service| service.find(&key.cluster, &key.ip, key.port, true)) {
-            Some(slot) if self.alive_here_ms(&slot) <= removed_ms => self.remove(key.clone(), removed_ms),
+        let found = service.and_then(|service| Some((service, service.find(&key.cluster, &key.ip, key.port, true)?)));
+        match found {
+            Some((service, slot)) if self.alive_here_ms(service, &slot) <= removed_ms => self.remove(key.clone(), removed_ms),
             Some(_) if merge.from_owner => self.back.push(key.clone()),
             Some(_) => {}
             None => self.steps.push(Step::WasRemoved(key.clone(), removed_ms)),
@@ -190,10 +192,10 @@ impl Taking<'_> {
                 continue;
             }
             // It knows of all that it took out since then: what lived after that, it never knew.
-            if since_ms.is_some_and(|since_ms| self.alive_here_ms(slot) >= since_ms) {
+            if since_ms.is_some_and(|since_ms| self.alive_here_ms(service, slot) >= since_ms) {
                 self.back.push(key);
             } else {
-                self.remove(key, self.alive_here_ms(slot));
+                self.remove(key, self.alive_here_ms(service, slot));
             }
         }
     }
