@@ -67,7 +67,10 @@ fn nothing_alive_is_lost_and_nothing_dead_stays() {
     for seed in first..first + count {
         let kind = Kind::of(seed);
         match run(seed, kind, Sabotage::None, only_one) {
-            Ok(figures) => totals.entry(format!("{kind:?}")).or_default().add(&figures),
+            Ok(figures) => {
+                if number("SIM_TELL") == Some(1) && figures.registered_again > 0 { println!("again {seed} {kind:?} {figures:?}"); }
+                totals.entry(format!("{kind:?}")).or_default().add(&figures)
+            }
             Err(fault) => faults.push(fault),
         }
     }

@@ -31,6 +31,13 @@ impl Removals {
         kept.get_or_insert_with(|| Kept { since_ms: wall_ms, order: VecDeque::new(), services: HashMap::new() });
     }
 
+    /// Removals from before the start are known too, since `wall_ms`: a peer told all that it knows.
+    pub fn know_since(&self, wall_ms: u64) {
+        if let Some(kept) = self.0.lock().as_mut() {
+            kept.since_ms = kept.since_ms.min(wall_ms);
+        }
+    }
+
     /// `key` was taken out at `removed_ms`; it is `wall_ms` now.
     pub fn note(&self, key: &InstanceKey, removed_ms: u64, wall_ms: u64) {
         let mut kept = self.0.lock();

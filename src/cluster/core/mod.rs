@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::model::clock::Now;
 use crate::model::command::Outcome;
 use crate::model::member::State;
-use crate::model::peer::{Datum, Gap, Merge, Phase, Standing};
+use crate::model::peer::{Datum, Gap, Merge, Phase, Standing, Told};
 use crate::model::{InstanceKey, ServiceKey};
 use crate::registry::Registry;
 use outbox::Outbox;
@@ -30,6 +30,9 @@ use start::Start;
 
 /// A member whose kind is not known yet is asked this often.
 const ASK_MS: u64 = 1_000;
+/// That a client was heard of again is news if it was so much later than was known: how long messages take makes it look
+/// a little later wherever it is told.
+const NEWS_MS: u64 = 1_000;
 
 /// How often what is done; all times in ms.
 #[derive(Debug, Clone)]
@@ -114,8 +117,10 @@ struct Call {
 /// Why lists are taken in.
 struct Taking {
     from: Arc<str>,
-    /// The last piece of what the start waits for.
-    completes_start: bool,
+    /// The last piece of what the start waits for: since when the sender knows what was taken out (epoch ms).
+    completes_start: Option<u64>,
+    /// What the owner of a service may not have heard, and who that is.
+    news: Vec<(Arc<str>, InstanceKey)>,
 }
 
 /// What is known of another member and under way with it.
@@ -162,7 +167,9 @@ impl Core {
         as_of_ms: Option<u64>,
         now: Now,
     ) -> Self {
-        registry.removals().start(now.wall_ms);
+        // What was stored when this server went it did not take out while it was away. What it does not have and lived
+        // later than that, it never knew.
+        registry.removals().start(as_of_ms.map_or(now.wall_ms, |as_of_ms| as_of_ms.saturating_sub(start::SKEW_MS)));
         let mut core = Self {
             view: members.view(),
             start: Start::new(as_of_ms, now),
@@ -259,13 +266,19 @@ impl Core {
 
     /// The registry has taken something in.
     pub fn merged(&mut self, id: u64, result: Result<Outcome>, now: Now) -> Vec<Action> {
-        let Some(Taking { from, completes_start }) = self.takings.remove(&id) else { return Vec::new() };
+        let Some(Taking { from, completes_start, news }) = self.takings.remove(&id) else { return Vec::new() };
         if let (Ok(Outcome::Merged(back)), true) = (result, self.is_nacre(&from))
             && let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.up)
         {
             back.iter().for_each(|key| peer.outbox.add(&key.service, Some(key), now.awake_ms));
         }
-        if completes_start {
+        for (owner, key) in news {
+            if let Some(peer) = self.peers.get_mut(&owner).filter(|peer| peer.up) {
+                peer.outbox.add(&key.service, Some(&key), now.awake_ms);
+            }
+        }
+        if let Some(since_ms) = completes_start {
+            self.registry.removals().know_since(since_ms);
             self.start.complete(self.registry.instance_count() > 0);
             self.members.set_standing(self.standing());
         }
@@ -280,11 +293,11 @@ impl Core {
             Request::Fetch(services) => Answer::Data(self.lists_of(from, &services, now)),
             Request::Push(data) => {
                 let parts = data.into_iter().map(|datum| Part { datum, whole: true });
-                self.take_in(from, parts.collect(), true);
+                self.take_in(from, parts.collect(), true, now);
                 Answer::Done
             }
             Request::Changes(parts) => {
-                self.take_in(from, parts, false);
+                self.take_in(from, parts, false, now);
                 Answer::Done
             }
             Request::Checksums { source, sums } => {
@@ -301,8 +314,9 @@ impl Core {
     }
 
     /// Lists that a member sent. Of a service that this server owns, nobody else can say that it is all there is.
-    fn take_in(&mut self, from: Option<&str>, parts: Vec<Part>, plain: bool) {
+    fn take_in(&mut self, from: Option<&str>, parts: Vec<Part>, plain: bool, now: Now) {
         let view = self.view.clone();
+        let news = if plain { Vec::new() } else { self.news(from.unwrap_or_default(), &parts, now) };
         let merges = parts.into_iter().map(|Part { datum, whole }| {
             let owner = view.owner(&datum.service.name);
             // Plain lists don't say who sends them.
@@ -310,12 +324,41 @@ impl Core {
             Merge { datum, whole, from_owner }
         });
         let merges = merges.collect();
-        self.merge(from.unwrap_or_default().into(), merges, false);
+        self.merge(from.unwrap_or_default().into(), merges, None, news);
     }
 
-    fn merge(&mut self, from: Arc<str>, merges: Vec<Merge>, completes_start: bool) {
+    /// A member that can't reach the owner of a service handles requests for it itself, and tells everybody it can reach.
+    /// Whoever hears of something new passes it on to the owner: else that takes clients for silent that beat elsewhere.
+    /// What is not new here goes no further, so nothing goes round for ever.
+    fn news(&self, from: &str, parts: &[Part], now: Now) -> Vec<(Arc<str>, InstanceKey)> {
+        let mut news = Vec::new();
+        for Part { datum, .. } in parts {
+            let Owner::Peer(owner) = self.view.owner(&datum.service.name) else { continue };
+            if **owner == *from {
+                continue;
+            }
+            let is_new = |told: &Told| {
+                let (Some(trace), Some(slot)) = (told.trace, self.registry.find(&told.key)) else { return true };
+                let heard_ms = trace.heard_ago_ms.map_or(0, |ago_ms| now.awake_before(ago_ms));
+                trace.changed_ms > slot.changed_ms() || heard_ms > slot.last_beat_ms().saturating_add(NEWS_MS)
+            };
+            let told = datum.told.iter().filter(|told| is_new(told)).map(|told| &told.key);
+            let removed = datum.removed.iter().flat_map(|removed| removed.keys.iter().map(|(key, _)| key));
+            let removed = removed.filter(|key| self.registry.find(key).is_some());
+            news.extend(told.chain(removed).map(|key| (owner.clone(), key.clone())));
+        }
+        news
+    }
+
+    fn merge(
+        &mut self,
+        from: Arc<str>,
+        merges: Vec<Merge>,
+        completes_start: Option<u64>,
+        news: Vec<(Arc<str>, InstanceKey)>,
+    ) {
         let id = self.next_id();
-        self.takings.insert(id, Taking { from, completes_start });
+        self.takings.insert(id, Taking { from, completes_start, news });
         self.actions.push(Action::Merge { id, merges });
     }
 

@@ -15,7 +15,7 @@ use crate::model::peer::{Datum, Gap, Merge, Phase, Removed, Standing};
 use crate::registry::REMOVALS_KEPT_MS;
 
 /// Clocks of servers differ by less than this.
-const SKEW_MS: u64 = 5_000;
+pub(super) const SKEW_MS: u64 = 5_000;
 /// A server without data that finds nobody who has any waits so long: others may be starting too.
 const FRESH_WAIT_MS: u64 = 5_000;
 /// A member that has not answered so many times is not there.
@@ -222,6 +222,8 @@ impl Core {
             }
         };
         let nacre = self.is_nacre(from);
+        let known_since = data.iter().filter_map(|datum| Some(datum.removed.as_ref()?.since_ms)).max();
+        let known_since = known_since.unwrap_or(now.wall_ms);
         let named: HashSet<ServiceKey> = data.iter().map(|datum| datum.service.clone()).collect();
         let told = data.into_iter().map(|datum| Merge { datum, whole: nacre, from_owner: nacre });
         // Of what the source does not have at all it says nothing: only what was silent for longer than it remembers goes.
@@ -236,7 +238,7 @@ impl Core {
         let chunks = in_chunks(told.chain(unnamed));
         let last = chunks.len() - 1;
         for (number, chunk) in chunks.into_iter().enumerate() {
-            self.merge(from.clone(), chunk, number == last);
+            self.merge(from.clone(), chunk, (number == last).then_some(known_since), Vec::new());
         }
     }
 }

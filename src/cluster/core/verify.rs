@@ -112,7 +112,7 @@ impl Core {
         if !gone.is_empty() {
             let empty = |service| Datum { service, told: Vec::new(), removed: None };
             let merge = |service| Merge { datum: empty(service), whole: true, from_owner: true };
-            self.merge(source.clone(), gone.into_iter().map(merge).collect(), false);
+            self.merge(source.clone(), gone.into_iter().map(merge).collect(), None, Vec::new());
         }
         self.fetch_more(&source);
     }
@@ -145,7 +145,7 @@ impl Core {
                 };
                 let merges: Vec<Merge> = data.into_iter().map(merge).collect();
                 if !merges.is_empty() {
-                    self.merge(from.clone(), merges, false);
+                    self.merge(from.clone(), merges, None, Vec::new());
                 }
                 self.fetch_more(from);
             }
