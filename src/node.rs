@@ -32,7 +32,7 @@ use crate::http::conn::Conn;
 use crate::http::live::Live;
 use crate::http::router::{self, Router};
 use crate::http::server::{Limits, Server};
-use crate::model::clock::AwakeClock;
+use crate::model::clock::{AT_START_MS, AwakeClock};
 use crate::push::{Push, Sender};
 use crate::registry::Registry;
 use crate::store;
@@ -59,7 +59,7 @@ pub fn run(mut config: Config, flags: Flags) -> Result<()> {
     let metrics_socket = config.metrics.bind.map(|(address, port)| listener::bind(address, port)).transpose()?;
     listener::make_room(config.http.max_connections);
     let port = listener::port(&socket).unwrap_or(config.port);
-    let clock = AwakeClock::starting_at(1);
+    let clock = AwakeClock::starting_at(AT_START_MS);
     let inbox = Inbox::default();
     let registry = Arc::new(Registry::default());
     let members = cluster::meet(&mut config, port);

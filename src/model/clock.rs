@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Milliseconds of awake time since the start of the process. Only `health` advances it, by short steps, so that a
+/// What the clock of a process shows at its start: a day. What its peers heard before that has a time on it, too.
+pub const AT_START_MS: u64 = 86_400_000;
+
+/// Milliseconds of awake time since the day before the start of the process. Only `health` advances it, by short steps, so that a
 /// stopped or starved process (SIGSTOP, a laptop's lid) doesn't count its own absence against the living
 /// (`spec/reliability.md` 6, row 6). Reading it costs one load: a beat asks no operating system for the time.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +45,8 @@ impl Now {
         self.wall_ms.saturating_sub(self.awake_ms.saturating_sub(awake_ms))
     }
 
-    /// The awake time `ago_ms` before this; at least 1, because 0 stands for never.
+    /// The awake time `ago_ms` before this; at least 1, because 0 stands for never. A day before the start of the process is
+    /// the earliest.
     pub fn awake_before(&self, ago_ms: u64) -> u64 {
         self.awake_ms.saturating_sub(ago_ms).max(1)
     }

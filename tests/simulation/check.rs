@@ -3,7 +3,7 @@
 use nacre::cluster::message::Request;
 
 use crate::client::{Client, Goal, version_of};
-use crate::faults::{BEGIN_MS, Kind, Story};
+use crate::faults::{Kind, Story};
 use crate::node::Node;
 use crate::world::{Counts, World};
 
@@ -16,6 +16,11 @@ const UNDEAD_MS: u64 = 46_000;
 /// During partitions the server that a client talks to lacks its instance for this long at most.
 const MISSING_MS: u64 = 6_000;
 
+/// Servers that start together without data serve from then on.
+const READY_MS: u64 = 6_500;
+/// What is registered is on all servers so soon, when all is well.
+const VISIBLE_MS: u64 = 500;
+
 /// What happened, for those who want to know.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Figures {
@@ -23,6 +28,8 @@ pub(crate) struct Figures {
     pub(crate) registered_again: u64,
     pub(crate) expired_live: u64,
     pub(crate) longest_missing_ms: u64,
+    /// How long a client that beats found no server.
+    pub(crate) longest_unheard_ms: u64,
 }
 
 impl Figures {
@@ -31,6 +38,7 @@ impl Figures {
         self.registered_again += more.registered_again;
         self.expired_live += more.expired_live;
         self.longest_missing_ms = self.longest_missing_ms.max(more.longest_missing_ms);
+        self.longest_unheard_ms = self.longest_unheard_ms.max(more.longest_unheard_ms);
     }
 }
 
@@ -54,17 +62,7 @@ pub(crate) fn summary(request: &Request) -> String {
 /// Plays the story and checks.
 pub(crate) fn play(world: &mut World, story: &mut Story) -> Result<Figures, String> {
     let mut figures = Figures { runs: 1, ..Figures::default() };
-    world.run_until(BEGIN_MS - 1_000);
-    for client in &mut world.clients {
-        client.settled = client.is_live();
-        if !client.settled {
-            return Err(format!("{} is not registered before the faults begin", client.key.ip));
-        }
-    }
-    let again_before: u32 = world.clients.iter().map(|client| client.again).sum();
-    if again_before > 0 {
-        return Err(format!("{again_before} clients had to register again before the faults began"));
-    }
+    begin(world, story)?;
     for (at, fault) in story.faults.clone() {
         watch(world, story, at, true, &mut figures)?;
         world.suffer(&fault);
@@ -82,6 +80,30 @@ pub(crate) fn play(world: &mut World, story: &mut Story) -> Result<Figures, Stri
     figures.registered_again = world.clients.iter().map(|client| u64::from(client.again)).sum();
     figures.expired_live = world.expired_live.len() as u64;
     Ok(figures)
+}
+
+/// Everybody registers, and nothing goes wrong yet.
+fn begin(world: &mut World, story: &Story) -> Result<(), String> {
+    while world.at < story.begins_ms - 1_000 {
+        world.run_until(world.at + LOOK_MS);
+        let late = |client: &&Client| client.since_ms > READY_MS && world.at - client.since_ms > VISIBLE_MS;
+        for client in world.clients.iter().filter(late) {
+            if let Some(node) = world.nodes.iter().find(|node| node.is_running() && node.has(&client.key).is_none()) {
+                return Err(format!("{} is not on node {} after {VISIBLE_MS} ms", client.key.ip, node.number));
+            }
+        }
+    }
+    for client in &mut world.clients {
+        client.settled = client.is_live();
+        if !client.settled || client.again > 0 {
+            return Err(format!("{} is not registered, once, before the faults begin", client.key.ip));
+        }
+    }
+    let (changes, nodes) = (world.counts.changes, story.nodes as u64);
+    if changes > world.clients.len() as u64 * (nodes - 1) {
+        return Err(format!("{changes} messages to tell {nodes} nodes of {} instances", world.clients.len()));
+    }
+    Ok(())
 }
 
 /// Lets time pass and looks every now and then. While `busy` clients come, change and go.
@@ -152,6 +174,7 @@ fn look(world: &mut World, story: &Story, figures: &mut Figures) -> Result<(), S
             return Err(format!("at {at} node {} does not list {}, which lives", node.number, client.key.ip));
         }
         let server = &world.nodes[client.server];
+        figures.longest_unheard_ms = figures.longest_unheard_ms.max(at - client.heard_ms);
         let has = server.has(&client.key).is_some();
         if has {
             world.clients[number].seen_on = Some(client.server);
@@ -166,7 +189,9 @@ fn look(world: &mut World, story: &Story, figures: &mut Figures) -> Result<(), S
             world.clients[number].missing_ms = None;
         }
     }
-    if strict && let Some(expired) = world.expired_live.first() {
+    // Whom a client can't tell that it lives takes it for dead.
+    let may_expire = matches!(story.kind, Kind::Partition | Kind::OneWay | Kind::Chaos);
+    if !may_expire && let Some(expired) = world.expired_live.first() {
         return Err(format!("expired though it lives: {expired}"));
     }
     Ok(())
@@ -242,7 +267,7 @@ fn at_rest(world: &World, before: &Counts) -> Result<(), String> {
     }
     let nodes = running.len() as u64;
     let (others, verifies, reports) = (
-        world.counts.others - before.others,
+        world.counts.others + world.counts.changes - before.others - before.changes,
         world.counts.verifies - before.verifies,
         world.counts.reports - before.reports,
     );

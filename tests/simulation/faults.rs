@@ -2,8 +2,9 @@
 
 use fastrand::Rng;
 
-/// Faults begin, ms after the start.
-pub(crate) const BEGIN_MS: u64 = 15_000;
+/// Faults begin, ms after the start; in some stories when copies have long not been told of.
+const BEGIN_MS: u64 = 15_000;
+const LATE_MS: u64 = 50_000;
 
 /// What a seed is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,6 @@ pub(crate) enum Fault {
     Resume(usize),
     /// Nothing gets from the one to the other.
     Block(usize, usize),
-    Unblock(usize, usize),
     /// So many of 1,000 messages are lost.
     Lossy(u32),
     /// Messages take up to so many ms.
@@ -81,6 +81,7 @@ pub(crate) struct Story {
     pub(crate) nodes: usize,
     pub(crate) more_nodes: usize,
     pub(crate) services: usize,
+    pub(crate) begins_ms: u64,
     pub(crate) faults: Vec<(u64, Fault)>,
     /// Whether stores know when instances were changed.
     pub(crate) keeps_stamps: bool,
@@ -92,21 +93,31 @@ impl Story {
     pub(crate) fn of(seed: u64, kind: Kind) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x5eed_0000_0000);
         let nodes = if rng.u32(0..5) == 0 { 5 } else { 3 };
-        let mut story = Self { kind, nodes, more_nodes: 0, services: 10, keeps_stamps: false, faults: Vec::new(), healed_ms: 0 };
+        let begins_ms = if rng.u32(0..4) == 0 { LATE_MS } else { BEGIN_MS };
+        let mut story = Self::calm(kind, nodes, begins_ms);
         story.plan(&mut rng);
-        story.faults.sort_by_key(|(at, _)| *at);
-        let last = story.faults.last().map_or(BEGIN_MS, |(at, _)| *at);
-        story.healed_ms = last + 1;
-        story.recover();
+        story.end();
         story
     }
 
-    /// A story that was told by hand.
-    pub(crate) fn told(kind: Kind, nodes: usize, faults: Vec<(u64, Fault)>) -> Self {
-        let last = faults.last().map_or(BEGIN_MS, |(at, _)| *at);
-        let mut story = Self { kind, nodes, more_nodes: 0, services: 10, keeps_stamps: false, faults, healed_ms: last + 1 };
-        story.recover();
+    /// Nothing happens.
+    fn calm(kind: Kind, nodes: usize, begins_ms: u64) -> Self {
+        let faults = Vec::new();
+        Self { kind, nodes, more_nodes: 0, services: 10, keeps_stamps: false, begins_ms, faults, healed_ms: 0 }
+    }
+
+    /// A story that was told by hand; times are from when the faults begin.
+    pub(crate) fn told(kind: Kind, nodes: usize, faults: impl IntoIterator<Item = (u64, Fault)>) -> Self {
+        let mut story = Self::calm(kind, nodes, LATE_MS);
+        story.faults = faults.into_iter().map(|(at, fault)| (LATE_MS + at, fault)).collect();
+        story.end();
         story
+    }
+
+    fn end(&mut self) {
+        self.faults.sort_by_key(|(at, _)| *at);
+        self.healed_ms = self.faults.last().map_or(self.begins_ms, |(at, _)| *at) + 1;
+        self.recover();
     }
 
     fn add(&mut self, at: u64, fault: Fault) {
@@ -150,7 +161,7 @@ impl Story {
     }
 
     fn plan(&mut self, rng: &mut Rng) {
-        let begin = BEGIN_MS + rng.u64(0..3_000);
+        let begin = self.begins_ms + rng.u64(0..3_000);
         match self.kind {
             Kind::CrashOne => self.crash(1, begin, rng),
             Kind::CrashTwo => self.crash(2, begin, rng),

@@ -10,7 +10,7 @@ use nacre::cluster::ownership::Owner;
 use nacre::commit::direct::carry_out;
 use nacre::commit::Origin;
 use nacre::health::expiry::Expiry;
-use nacre::model::clock::{AwakeClock, Now};
+use nacre::model::clock::{AT_START_MS, AwakeClock, Now};
 use nacre::model::command::{Command, Outcome};
 use nacre::model::member::{Extend, Member};
 use nacre::model::{Instance, InstanceKey, Row, ServiceKey};
@@ -113,7 +113,7 @@ impl Node {
         self.epoch += 1;
         self.hung = false;
         self.closed = false;
-        let clock = AwakeClock::starting_at(START_AWAKE_MS);
+        let clock = AwakeClock::starting_at(AT_START_MS);
         let now = Now { awake_ms: clock.now_ms(), wall_ms: self.wall_ms(at) };
         let registry = Arc::new(Registry::default());
         let mut expiry = Expiry::new(now.awake_ms, true);
@@ -247,6 +247,3 @@ impl Node {
         Some((then, done.outcome, removed))
     }
 }
-
-/// What the awake clock of a process shows when it starts.
-const START_AWAKE_MS: u64 = 1;

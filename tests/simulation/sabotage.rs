@@ -1,5 +1,7 @@
 //! Rules that are broken on purpose, in the simulation and not in the code it runs.
 
+use crate::faults::Kind;
+
 /// Which one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sabotage {
@@ -31,3 +33,20 @@ pub(crate) enum Sabotage {
     /// Differing checksums have no effect.
     NeverFetches,
 }
+
+/// Each, with what shows it.
+pub(crate) const ALL: [(Sabotage, Kind); 13] = [
+    (Sabotage::LoadingIsASource, Kind::StoreLost),
+    (Sabotage::LoadingServes, Kind::StoreLost),
+    (Sabotage::VerifiesBeforeReady, Kind::StoreLost),
+    (Sabotage::FreshOnesGo, Kind::Partition),
+    (Sabotage::NoGraceAtTakeover, Kind::CrashOne),
+    (Sabotage::RemovalsAreForgotten, Kind::Partition),
+    (Sabotage::EverybodyExpires, Kind::CrashOne),
+    (Sabotage::Echoes, Kind::CrashOne),
+    (Sabotage::CountsOwnAbsence, Kind::Hung),
+    (Sabotage::NoGraceAtRestart, Kind::CrashAll),
+    (Sabotage::NeverHandlesForOthers, Kind::Hung),
+    (Sabotage::TellsNothing, Kind::CrashOne),
+    (Sabotage::NeverFetches, Kind::Partition),
+];

@@ -67,6 +67,7 @@ struct Ask {
 pub(crate) struct Counts {
     pub(crate) reports: u64,
     pub(crate) verifies: u64,
+    pub(crate) changes: u64,
     pub(crate) others: u64,
 }
 
@@ -303,6 +304,7 @@ impl World {
         match &request {
             Request::Report(_) => self.counts.reports += 1,
             Request::Checksums { .. } => self.counts.verifies += 1,
+            Request::Changes(_) => self.counts.changes += 1,
             _ => self.counts.others += 1,
         }
         if !matches!(request, Request::Report(_)) {
@@ -579,7 +581,6 @@ impl World {
                 own.into_iter().for_each(|(_, event)| self.push(self.at, event));
             }
             Fault::Block(from, to) => self.network.block(from, to, true),
-            Fault::Unblock(from, to) => self.network.block(from, to, false),
             Fault::Lossy(loss) => self.network.loss = loss,
             Fault::Slow(slow_ms) => self.network.slow_ms = slow_ms.max(2),
             Fault::Calm => self.network.calm(),
