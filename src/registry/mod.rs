@@ -13,8 +13,8 @@ mod subscriptions;
 pub use lists::{ListKey, View};
 pub use removals::{KEEP_MS as REMOVALS_KEPT_MS, Removals};
 pub use service::{
-    Change, CheckTimes, ClusterEntry, Counts, EXPIRY_GRACE_MS, Service, check_cluster_name, check_service_name, is_cluster_name,
-    is_service_name,
+    Change, CheckTimes, ClusterEntry, Counts, EXPIRY_GRACE_MS, Service, check_cluster_name, check_service_name,
+    is_cluster_name, is_service_name,
 };
 pub use settings::Settings;
 pub use slot::Slot;

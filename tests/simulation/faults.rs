@@ -72,6 +72,8 @@ pub(crate) enum Fault {
     Leave(usize),
     /// All links are as they should be.
     Calm,
+    /// A client comes and registers through this node.
+    Client(usize),
 }
 
 /// All of it.
@@ -83,6 +85,10 @@ pub(crate) struct Story {
     pub(crate) services: usize,
     pub(crate) begins_ms: u64,
     pub(crate) faults: Vec<(u64, Fault)>,
+    /// Nothing that had settled may ever be missing, and nobody has to register again.
+    pub(crate) strict: bool,
+    /// Clients come, change and go while there are faults.
+    pub(crate) stirs: bool,
     /// Whether stores know when instances were changed.
     pub(crate) keeps_stamps: bool,
     /// All is well again.
@@ -102,14 +108,26 @@ impl Story {
 
     /// Nothing happens.
     fn calm(kind: Kind, nodes: usize, begins_ms: u64) -> Self {
-        let faults = Vec::new();
-        Self { kind, nodes, more_nodes: 0, services: 10, keeps_stamps: false, begins_ms, faults, healed_ms: 0 }
+        Self {
+            kind,
+            nodes,
+            more_nodes: 0,
+            services: 10,
+            begins_ms,
+            faults: Vec::new(),
+            stirs: true,
+            strict: kind.is_strict(),
+            keeps_stamps: false,
+            healed_ms: 0,
+        }
     }
 
     /// A story that was told by hand; times are from when the faults begin.
     pub(crate) fn told(kind: Kind, nodes: usize, faults: impl IntoIterator<Item = (u64, Fault)>) -> Self {
-        let mut story = Self::calm(kind, nodes, LATE_MS);
+        let mut story = Self { strict: true, stirs: false, ..Self::calm(kind, nodes, LATE_MS) };
         story.faults = faults.into_iter().map(|(at, fault)| (LATE_MS + at, fault)).collect();
+        let joins = |(_, fault): &&(u64, Fault)| matches!(fault, Fault::Join(node) if *node >= nodes);
+        story.more_nodes = story.faults.iter().filter(joins).count();
         story.end();
         story
     }

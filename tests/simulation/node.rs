@@ -7,8 +7,8 @@ use nacre::cluster::core::{Core, Settings, welcome_services};
 use nacre::cluster::members::Members;
 use nacre::cluster::message::Answer;
 use nacre::cluster::ownership::Owner;
-use nacre::commit::direct::carry_out;
 use nacre::commit::Origin;
+use nacre::commit::direct::carry_out;
 use nacre::health::expiry::Expiry;
 use nacre::model::clock::{AT_START_MS, AwakeClock, Now};
 use nacre::model::command::{Command, Outcome};
@@ -50,7 +50,10 @@ pub(crate) enum Then {
     /// Answer a member's call.
     Answer(u64, Answer),
     /// Answer a client's request; `via`: the call by which it was forwarded.
-    Reply { ask: u64, via: Option<u64> },
+    Reply {
+        ask: u64,
+        via: Option<u64>,
+    },
 }
 
 pub(crate) struct Process {

@@ -81,6 +81,7 @@ pub(crate) struct World {
     /// Instances whose clients beat, and that were expired.
     pub(crate) expired_live: Vec<String>,
     pub(crate) rng: Rng,
+    services: usize,
     sabotage: Sabotage,
     queue: BTreeMap<(u64, u64), Event>,
     parked: Vec<(usize, Event)>,
@@ -107,6 +108,7 @@ impl World {
             counts: Counts::default(),
             expired_live: Vec::new(),
             rng,
+            services: story.services,
             sabotage,
             queue: BTreeMap::new(),
             parked: Vec::new(),
@@ -119,7 +121,7 @@ impl World {
         }
         for number in 0..story.services * CLIENTS_OF_A_SERVICE {
             let server = world.rng.usize(0..story.nodes);
-            // What a server that waits for data answers is part of what is tried.
+            // Some find servers that wait for data.
             world.add_client(number, story.services, server, 8_000);
         }
         world
@@ -584,6 +586,7 @@ impl World {
             Fault::Lossy(loss) => self.network.loss = loss,
             Fault::Slow(slow_ms) => self.network.slow_ms = slow_ms.max(2),
             Fault::Calm => self.network.calm(),
+            Fault::Client(node) => self.add_client(self.clients.len(), self.services, node, 1),
             Fault::Join(node) => {
                 let mut listed = self.listed();
                 listed.push(node);

@@ -165,7 +165,9 @@ impl Taking<'_> {
         }
         let found = service.and_then(|service| Some((service, service.find(&key.cluster, &key.ip, key.port, true)?)));
         match found {
-            Some((service, slot)) if self.alive_here_ms(service, &slot) <= removed_ms => self.remove(key.clone(), removed_ms),
+            Some((service, slot)) if self.alive_here_ms(service, &slot) <= removed_ms => {
+                self.remove(key.clone(), removed_ms)
+            }
             Some(_) if merge.from_owner => self.back.push(key.clone()),
             Some(_) => {}
             None => self.steps.push(Step::WasRemoved(key.clone(), removed_ms)),
