@@ -12,6 +12,7 @@
 mod auth;
 mod checks;
 mod client;
+mod cluster;
 mod cluster_conf;
 mod compare;
 mod configs;

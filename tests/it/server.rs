@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -29,6 +29,9 @@ pub(crate) struct Server {
     port: u16,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
+    host: Ipv4Addr,
+    /// Program and arguments that run the server as their last words.
+    through: Vec<String>,
 }
 
 impl Server {
@@ -65,7 +68,9 @@ impl Server {
     pub(crate) fn stopped(flags: &[&str], fill: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let server = Self { child: None, folder, port: free_port(), flags, environment: Vec::new() };
+        let (environment, through) = (Vec::new(), Vec::new());
+        let host = Ipv4Addr::LOCALHOST;
+        let server = Self { child: None, folder, port: free_port(), flags, environment, host, through };
         fs::create_dir(server.home()).expect("a home folder");
         fill(&server.home());
         server
@@ -81,6 +86,13 @@ impl Server {
         self.flags.push(flag.to_owned());
     }
 
+    /// From the next start on it listens at `host`, and the process is started by the words `through`, which must become
+    /// it: `nsenter` does.
+    pub(crate) fn move_to(&mut self, host: Ipv4Addr, through: &[&str]) {
+        self.host = host;
+        self.through = through.iter().map(|word| (*word).to_owned()).collect();
+    }
+
     /// Replaces the configuration file, for the next start.
     pub(crate) fn configure(&self, properties: &str) {
         let conf = self.home().join("conf");
@@ -92,14 +104,16 @@ impl Server {
     pub(crate) fn spawn(&mut self) {
         assert!(self.child.is_none(), "the server runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).expect("a file for the output");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nacre"));
+        let mut words = self.through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_nacre")]);
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words);
         for (name, _) in std::env::vars_os() {
             let upper = name.to_string_lossy().to_uppercase();
             if upper.starts_with("NACRE_") || upper.starts_with("NACOS_") {
                 command.env_remove(name);
             }
         }
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--home"]).arg(self.home());
+        command.args(["--port", &self.port.to_string(), "--bind", &self.host.to_string(), "--home"]).arg(self.home());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(&self.flags).current_dir(self.folder.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
@@ -160,7 +174,7 @@ impl Server {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        SocketAddr::from((self.host, self.port))
     }
 
     /// A new client of this server, which connects at its first request.

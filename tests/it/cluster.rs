@@ -1,0 +1,14 @@
+//! Several real processes that form a cluster, and what clients see of it.
+
+mod check;
+mod churn;
+mod clients;
+mod empty;
+mod fake;
+mod kill;
+mod lan;
+mod mixed;
+mod partition;
+mod spread;
+mod trio;
+mod watch;
