@@ -165,7 +165,8 @@ pub(crate) fn start(servers: [SocketAddr; 3], instances: &[Instance]) -> Clients
             one.beat_on(&stop, began, Instant::now() + Duration::from_millis(first));
         })
     });
-    Clients { counts, stop: stop.clone(), threads: threads.collect() }
+    let threads = threads.collect();
+    Clients { counts, stop, threads }
 }
 
 impl Clients {

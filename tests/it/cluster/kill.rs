@@ -49,6 +49,7 @@ fn drill(title: &str, groups: &[(&[usize], Duration)]) {
     ));
     conclude(&ledgers, groups);
     let notes = clients.counts.notes.lock().expect("nobody panicked");
+    notes.iter().for_each(|note| println!("  {note}"));
     assert_eq!(clients.counts.again(), 0, "clients had to register again: {notes:#?}");
     assert!(acknowledged > writes / 2, "{acknowledged} of {writes} writes were acknowledged");
 }

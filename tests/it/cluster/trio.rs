@@ -46,6 +46,12 @@ pub(crate) fn healthy(server: SocketAddr) -> Option<Vec<String>> {
     Some(healthy)
 }
 
+/// Whether clients are served.
+pub(crate) fn serves(server: SocketAddr) -> bool {
+    let answer = Client::new(server).get("/nacos/v1/ns/instance/list?serviceName=nobody");
+    answer.is_ok_and(|answer| answer.status == 200)
+}
+
 /// A name of a service, without its group, whose owner is member `place` of `count` when all are up.
 pub(crate) fn owned_by(place: usize, count: usize, hint: &str) -> String {
     let name = |number: u32| format!("{hint}-{number}");
@@ -109,7 +115,7 @@ impl Trio {
         });
     }
 
-    /// Starts these, and waits until everybody sees everybody; how long that took.
+    /// Starts these, and waits until everybody sees everybody and serves; how long that took.
     pub(crate) fn start_again(&mut self, numbers: &[usize]) -> Duration {
         numbers.iter().for_each(|number| self.servers[*number].spawn());
         let began = Instant::now();
@@ -120,7 +126,7 @@ impl Trio {
         began.elapsed()
     }
 
-    /// Waits until everybody sees everybody.
+    /// Waits until everybody sees everybody, and serves clients.
     pub(crate) fn wait_up(&self) -> Duration {
         let mut all = self.addresses().map(|address| address.to_string()).to_vec();
         all.sort();
@@ -130,6 +136,9 @@ impl Trio {
                 let wanted: Vec<_> = all.iter().map(|address| (address.clone(), "UP".to_owned())).collect();
                 if seen != wanted || healthy(address).as_ref() != Some(&all) {
                     return Err(format!("{address} sees {seen:?}"));
+                }
+                if !serves(address) {
+                    return Err(format!("{address} serves no clients"));
                 }
             }
             Ok(())
