@@ -132,6 +132,9 @@ impl Pool {
         }
         // Failing here only costs latency.
         let _ = stream.set_nodelay(true);
+        // A request that was given up must not arrive any more: the system would go on sending it, and the member would carry
+        // it out after others that were made later, as soon as it is reached again.
+        let _ = stream.set_zero_linger();
         Line::over(stream).await
     }
 }

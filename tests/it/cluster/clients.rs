@@ -212,7 +212,9 @@ impl Caller {
         let first = self.dice.within(0, count as u64) as usize;
         for turn in 0..count {
             let number = (first + turn) % count;
-            let why = match send(&self.instance, &mut self.clients[number]) {
+            // A kept connection may have ended meanwhile: real clients then take a new one.
+            let client = &mut self.clients[number];
+            let why = match send(&self.instance, client).or_else(|_| send(&self.instance, client)) {
                 Ok(answer) if answer.status == 200 => return Some(answer),
                 Ok(answer) => format!("{} {}", answer.status, answer.text()),
                 Err(error) => error.to_string(),
