@@ -13,7 +13,7 @@ use crate::model::command::{Address, Command, MetadataChange, Outcome, Patch, Sc
 use crate::model::settings::Switches;
 use crate::model::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, Row, ServiceKey, ServiceSettings};
 use crate::model::{HealthChecker, MASKED_PASSWORD};
-use crate::registry::{Registry, Service, Slot, check_cluster_name, check_service_name};
+use crate::registry::{Registry, Service, Slot, check_cluster_name, check_service_name, is_cluster_name};
 use crate::store::check_size;
 
 /// One thing to do.
@@ -74,7 +74,7 @@ fn check_sizes(rows: &[Row]) -> Result<()> {
 pub(super) fn resolve(registry: &Registry, command: &Command, now: Now) -> Result<Resolved> {
     match command {
         Command::Register(key, instance) => register(registry, key, instance.clone()),
-        Command::Deregister(key) => deregister(registry, key),
+        Command::Deregister(key) => deregister(registry, key, now),
         Command::Replace(key, instance, described) => replace(registry, key, instance.clone(), described),
         Command::Patch(address, patch) => self::patch(registry, address, patch),
         Command::ChangeMetadata(service, scope, change) => change_metadata(registry, service, scope, change),
@@ -147,17 +147,24 @@ fn free_number(service: Option<&Service>, ephemeral: bool) -> Box<str> {
     free.to_string().into()
 }
 
-fn deregister(registry: &Registry, key: &InstanceKey) -> Result<Resolved> {
-    let Some(service) = registry.find_service(&key.service) else {
-        return Ok(Resolved::nothing());
-    };
-    if service.find(&key.cluster, &key.ip, key.port, key.ephemeral).is_some() {
+fn deregister(registry: &Registry, key: &InstanceKey, now: Now) -> Result<Resolved> {
+    let service = registry.find_service(&key.service);
+    let known = |service: &Service| service.find(&key.cluster, &key.ip, key.port, key.ephemeral).is_some();
+    if service.as_deref().is_some_and(known) {
         return Resolved::rows(vec![Row::Instance(key.clone(), None)], false);
     }
-    if service.cluster(&key.cluster).is_none() {
-        check_cluster_name(&key.cluster)?;
+    let mut steps = Vec::new();
+    if let Some(service) = service {
+        if service.cluster(&key.cluster).is_none() {
+            check_cluster_name(&key.cluster)?;
+        }
+        steps.push(Step::TellOf(key.service.clone()));
     }
-    Ok(Resolved { steps: vec![Step::TellOf(key.service.clone())], outcome: Ok(Outcome::Done) })
+    // A peer may know it: what it tells of it later was so before.
+    if key.ephemeral && is_cluster_name(&key.cluster) {
+        steps.push(Step::WasRemoved(key.clone(), now.wall_ms));
+    }
+    Ok(Resolved { steps, outcome: Ok(Outcome::Done) })
 }
 
 fn replace(registry: &Registry, key: &InstanceKey, instance: Instance, described: &str) -> Result<Resolved> {

@@ -133,6 +133,17 @@ fn what_was_taken_out_does_not_come_back_with_an_old_copy() {
 }
 
 #[test]
+fn what_was_deregistered_before_it_was_heard_of_does_not_appear() {
+    let node = Node::new();
+    node.run(Command::Deregister(key("g@@s", "a")));
+    let late = |changed_ms| from_other(datum(vec![told("a", "1", Some((changed_ms, None)))], None));
+    assert_eq!(node.merge(late(1_099_999)).0, []);
+    assert_eq!(node.list(), []);
+    node.merge(late(1_100_001));
+    assert_eq!(node.list(), pairs(&[("a", "1")]), "that was later");
+}
+
+#[test]
 fn a_removal_that_is_told_counts_unless_the_client_was_heard_of_since() {
     let node = Node::new();
     node.register("1.1.1.1", "");

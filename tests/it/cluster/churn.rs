@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -37,6 +37,9 @@ pub(crate) struct Churner {
     known: Known,
     writes: u64,
     acknowledged: u64,
+    began: Instant,
+    /// The writes to each place, for people: when, what, and who took it.
+    trail: BTreeMap<Place, Vec<String>>,
 }
 
 /// Lets `count` of them write until they are stopped; `pause` between two writes of one.
@@ -45,7 +48,8 @@ pub(crate) fn start(servers: &[SocketAddr], count: u64, pause: Duration, seed: u
     let threads = (0..count).map(|id| {
         let clients = servers.iter().map(|server| Client::new(*server)).collect();
         let dice = Dice::seeded(seed.wrapping_add(id));
-        let mut one = Churner { id, clients, dice, known: Known::new(), writes: 0, acknowledged: 0 };
+        let (known, trail, began) = (Known::new(), BTreeMap::new(), Instant::now());
+        let mut one = Churner { id, clients, dice, known, writes: 0, acknowledged: 0, began, trail };
         let stop = stop.clone();
         thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
@@ -94,11 +98,16 @@ impl Churner {
         let (method, target) = (if registers { "POST" } else { "DELETE" }, format!("/nacos/v1/ns/instance?{}", form(&pairs)));
         let count = self.clients.len();
         let first = self.dice.within(0, count as u64) as usize;
-        let acknowledged = (0..count).any(|turn| {
+        let sent = self.began.elapsed().as_millis();
+        let taker = (0..count).find(|turn| {
             let client = &mut self.clients[(first + turn) % count];
             let answer = client.send(method, &target, &[], None).or_else(|_| client.send(method, &target, &[], None));
             answer.is_ok_and(|answer| answer.status == 200 && answer.text() == "ok")
         });
+        let (acknowledged, server) = (taker.is_some(), taker.map(|turn| (first + turn) % count));
+        let answered = self.began.elapsed().as_millis();
+        let line = format!("{} {method} at {sent} to {answered} ms by {server:?} from {first}", self.writes);
+        self.trail.entry(place).or_default().push(line);
         self.acknowledged += u64::from(acknowledged);
         let known = if acknowledged { Ok(registers.then_some(self.writes)) } else { Err(()) };
         self.known.insert(place, known);
@@ -128,7 +137,7 @@ impl Churner {
             };
             if !good {
                 let (service, ip) = place_of(self.id, *place);
-                faults.push(format!("{ip} of {service}: acknowledged {known:?}, listed {all:?}"));
+                faults.push(format!("{ip} of {service}: acknowledged {known:?}, listed {all:?}; {:?}", self.trail.get(place)));
             }
         }
         faults

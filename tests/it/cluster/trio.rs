@@ -144,14 +144,4 @@ impl Trio {
             Ok(())
         })
     }
-
-    /// Waits until `by` sees `other` in that state.
-    pub(crate) fn wait_seen(&self, by: usize, other: usize, state: &str) -> Duration {
-        let [by, other] = [by, other].map(|number| self.servers[number].address());
-        within(UP_LIMIT, &format!("{by} sees {other} {state}"), || {
-            let seen = states(by).unwrap_or_default();
-            let there = seen.contains(&(other.to_string(), state.to_owned()));
-            if there { Ok(()) } else { Err(format!("{seen:?}")) }
-        })
-    }
 }
