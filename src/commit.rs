@@ -17,8 +17,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -36,6 +36,9 @@ pub use status::{Fate, Status};
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 /// First and longest pause between tries to heal the store.
 const HEAL_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+
+/// How long an agreed command waits before it looks for room in the queue again.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Bounds and rules of the write path.
 #[derive(Debug, Clone)]
@@ -63,6 +66,8 @@ pub type Listener = Box<dyn Fn(Origin, &[Change]) + Send>;
 struct Request {
     command: Command,
     waiter: Option<Waiter>,
+    /// See [`Commit::run_agreed`].
+    agreed: Option<Arc<str>>,
 }
 
 /// Somebody who waits for an answer.
@@ -76,11 +81,15 @@ enum Message {
     Stop,
 }
 
+/// Takes a command that somebody posts; `false`: it is for the committer.
+pub type Diversion = Box<dyn Fn(&Command) -> bool + Send + Sync>;
+
 /// The way in, cheap to clone.
 #[derive(Clone)]
 pub struct Commit {
     queue: SyncSender<Message>,
     status: Arc<Status>,
+    diversion: Arc<OnceLock<Diversion>>,
 }
 
 impl Commit {
@@ -91,7 +100,7 @@ impl Commit {
     /// refuses (nothing changed).
     pub async fn run(&self, command: Command) -> Result<Outcome> {
         let (reply, answer) = oneshot::channel();
-        self.send(Request { command, waiter: Some(Waiter { reply, since: Instant::now() }) })?;
+        self.send(Request { command, waiter: Some(Waiter { reply, since: Instant::now() }), agreed: None })?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
@@ -100,7 +109,45 @@ impl Commit {
     /// # Errors
     /// [`Error::Limit`] when the queue is full.
     pub fn post(&self, command: Command) -> Result<()> {
-        self.send(Request { command, waiter: None })
+        if self.diversion.get().is_some_and(|takes| takes(&command)) {
+            return Ok(());
+        }
+        self.send(Request { command, waiter: None, agreed: None })
+    }
+
+    /// Hands over a command that a group of servers has agreed on, and answers with where its outcome will come; so several
+    /// can be handed over in their order. It is carried out in any case: it waits for room in the queue, and takes effect in
+    /// memory even while the store refuses writes (the store is healed from memory). What comes of it depends only on what was
+    /// agreed on before. `position` says how far this server is then: it is [known](crate::registry::Settings::agreed), and
+    /// stored, if and only if the command was carried out, so nothing is carried out twice.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the server is stopping.
+    pub async fn run_agreed(
+        &self,
+        command: Command,
+        position: Arc<str>,
+    ) -> Result<impl Future<Output = Result<Outcome>> + Send + use<>> {
+        let (reply, answer) = oneshot::channel();
+        let mut request =
+            Request { command, waiter: Some(Waiter { reply, since: Instant::now() }), agreed: Some(position) };
+        loop {
+            match self.queue.try_send(Message::Request(request)) {
+                Ok(()) => break,
+                Err(TrySendError::Full(Message::Request(full))) => request = full,
+                Err(_) => return Err(stopping()),
+            }
+            tokio::time::sleep(FULL_PAUSE).await;
+        }
+        self.status.count_queued();
+        Ok(async { answer.await.unwrap_or_else(|_| Err(stopping())) })
+    }
+
+    /// From now on `diversion` sees every command that is [posted](Self::post), and may take it: others have to agree. The
+    /// first one stays.
+    pub fn divert(&self, diversion: Diversion) {
+        // Nobody sets a second one.
+        let _ = self.diversion.set(diversion);
     }
 
     /// How the store does.
@@ -127,6 +174,16 @@ impl Commit {
             Err(TrySendError::Disconnected(_)) => Err(stopping()),
         }
     }
+}
+
+/// Why `command` would come to nothing, as the registry is now.
+///
+/// # Errors
+/// What resolving it says.
+pub fn check(registry: &Registry, command: &Command) -> Result<()> {
+    // Time matters only to what peers tell, which nobody checks first.
+    let never = Now { awake_ms: 0, wall_ms: 0 };
+    resolve::resolve(registry, command, never).map(drop)
 }
 
 fn stopping() -> Error {
@@ -165,7 +222,7 @@ pub fn start(
     }
     let thread = std::thread::Builder::new().name("commit".into()).spawn(move || committer.run());
     let thread = thread.map_err(|e| Error::Setup(format!("no thread for the committer: {e}")))?;
-    Ok((Commit { queue, status }, thread))
+    Ok((Commit { queue, status, diversion: Arc::default() }, thread))
 }
 
 /// Says so when the committer ends by a panic: nothing can be written then, and nobody must think that the node is ready.
@@ -229,9 +286,10 @@ impl Committer {
                 self.held = Some(Message::Request(request));
                 break;
             }
-            let resolved = resolve::resolve(&self.registry, &request.command, self.now());
+            let resolve = if request.agreed.is_some() { resolve::agreed::resolve } else { resolve::resolve };
+            let resolved = resolve(&self.registry, &request.command, self.now());
             self.status.count_taken();
-            batch.push(request.command, request.waiter, resolved);
+            batch.push(request, resolved);
             if batch.row_count() < self.options.batch_rows {
                 match self.requests.try_recv() {
                     Ok(Message::Request(request)) => next = Some(request),
@@ -243,7 +301,8 @@ impl Committer {
         batch
     }
 
-    fn commit(&mut self, batch: Batch) {
+    fn commit(&mut self, mut batch: Batch) {
+        batch.close();
         self.status.count_batch(batch.len());
         let stored = if batch.row_count() == 0 {
             Ok(())

@@ -17,6 +17,9 @@ pub enum Error {
     Storage(String),
     /// The node is starting, stopping or otherwise not ready.
     Unavailable(String),
+    /// The servers of a cluster have to agree on this, and at present they can't (or it is not known whether they did): it may
+    /// be tried again, here or elsewhere.
+    Undecided(String),
     /// The process can't be set up as configured: a person has to change configuration or surroundings.
     Setup(String),
 }
@@ -34,6 +37,7 @@ impl Error {
             | Error::Limit(text)
             | Error::Storage(text)
             | Error::Unavailable(text)
+            | Error::Undecided(text)
             | Error::Setup(text) => text,
         }
     }

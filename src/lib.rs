@@ -15,6 +15,8 @@
 //!  beat:   client -> http -> registry (touch: one atomic store; never the disk)
 //!  start:  store -> registry -> health wheel, subscribers -> cluster compares -> listen
 //!  not ours: client -> http -> peer that owns the service -> answer (the peer can't be reached: here)
+//!  in a cluster, of what all have to agree on:
+//!          http, health -> consensus -> log of a majority -> commit on every server, as above -> acknowledge
 //!  subscribe: client -> http -> push -> answer; push -> commit -> store (no sync of its own), without waiting
 //! ```
 //!
@@ -29,6 +31,7 @@
 //! | [`health`] | beats and their absence: timing wheel, expiry, empty services; active checks of persistent instances |
 //! | [`push`] | subscribers (stored too) and the datagrams that tell them of changes; lists as both see them |
 //! | [`cluster`] | members, who owns which service, what members tell each other: decided without I/O, then carried out |
+//! | [`consensus`] | what all members have to agree on: persistent instances, settings, users; a Raft group on openraft |
 //! | [`wire`] | Nacos' shapes as text, from and to the model |
 //! | [`http`] | the API: one table of routes, handlers, the one place that picks a status |
 //! | [`config`] | flags > environment > file > default; the only reader of `conf/` |
@@ -49,6 +52,7 @@
 pub mod cluster;
 pub mod commit;
 pub mod config;
+pub mod consensus;
 pub mod error;
 pub mod health;
 pub mod http;

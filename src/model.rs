@@ -45,7 +45,7 @@ pub const DEFAULT_DELETE_TIMEOUT_MS: u64 = 30_000;
 pub const DEFAULT_BEAT_INTERVAL_MS: u64 = 5_000;
 
 /// A service: a namespace and a grouped name (`group@@name`).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ServiceKey {
     /// Any text; needs no declaration.
     pub namespace: Arc<str>,
@@ -76,7 +76,7 @@ pub fn plain_name(grouped: &str) -> &str {
 }
 
 /// A cluster of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClusterKey {
     /// The service it belongs to.
     pub service: ServiceKey,
@@ -85,7 +85,7 @@ pub struct ClusterKey {
 }
 
 /// What tells one instance from another within the whole registry.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct InstanceKey {
     /// The service it belongs to.
     pub service: ServiceKey,

@@ -4,6 +4,7 @@
 mod accounts;
 mod address;
 mod cluster;
+mod consensus;
 mod figures;
 mod listener;
 mod reload;
@@ -76,6 +77,7 @@ pub fn run(mut config: Config, flags: Flags) -> Result<()> {
     let health = Health::start(registry.clone(), commit.clone(), clock.clone(), inbox, health_options)?;
     let base = Base { registry, members, commit, clock };
     let (cluster, driver) = cluster::join(&config, &base, notes, &report, &runtime)?.unzip();
+    let group = runtime.block_on(consensus::start(&config, &base, &report, cluster.as_ref()))?;
     let Base { registry, members, commit, clock } = base;
     let sender = Sender::start(push.clone(), registry.clone(), commit.clone(), config.bind)?;
     let server = Server::new(limits(&config));
@@ -104,6 +106,7 @@ pub fn run(mut config: Config, flags: Flags) -> Result<()> {
         context: config.context_path.clone(),
         members,
         cluster,
+        consensus: group.clone(),
         port,
         function_mode: function_mode(&config),
         live: live(&config),
@@ -117,6 +120,9 @@ pub fn run(mut config: Config, flags: Flags) -> Result<()> {
     let served = serve(&runtime, served, hang_ups);
     if let Some(driver) = driver {
         driver.stop();
+    }
+    if let Some(group) = group {
+        runtime.block_on(group.stop());
     }
     health.stop();
     sender.stop();
@@ -147,7 +153,9 @@ fn serve(runtime: &Runtime, served: Served, hang_ups: Signal) -> Result<()> {
         }
         let listener = listener::listen(socket)?;
         let metrics_listener = metrics_socket.map(listener::listen).transpose()?;
-        accounts::ensure_admin(&config, &app).await?;
+        if app.consensus.is_none() {
+            accounts::ensure_admin(&config, &app).await?;
+        }
         let stop = signals::told_to_stop()?;
         announce(&listener, &app);
         if let Some(cluster) = &app.cluster {
@@ -161,6 +169,10 @@ fn serve(runtime: &Runtime, served: Served, hang_ups: Signal) -> Result<()> {
         }
         tokio::spawn(performance::run(numbers(app.registry.clone(), app.push.clone())));
         let (app, max_connections) = (Arc::new(app), config.http.max_connections);
+        if let Some(group) = &app.consensus {
+            tokio::spawn(consensus::show(group.clone(), app.members.clone()));
+            tokio::spawn(accounts::ensure_admin_of_group(config.clone(), app.clone()));
+        }
         let following = Following::start(&config, app.members.clone())?;
         let reload = Reload { flags, config, app: app.clone(), server: server.clone(), following };
         let reloading = tokio::spawn(reload.run(hang_ups));

@@ -33,7 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("health", &["registry", "commit", "wire", "telemetry"]),
     ("push", &["registry", "commit", "wire"]),
     ("cluster", &["registry", "commit", "wire", "push::list"]),
-    ("consensus", &["commit", "registry", "store::table", "cluster::peer"]),
+    ("consensus", &["commit", "registry", "store", "cluster::members", "cluster::message"]),
     ("http", &["wire", "config", "telemetry", "registry", "commit", "health", "push", "cluster", "consensus"]),
     ("tools", &["config::flags"]),
     (

@@ -52,7 +52,8 @@ impl Sample {
     /// What came since `before`.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let minus = |now: &BTreeMap<String, u64>, then: &BTreeMap<String, u64>| {
-            let one = |(kind, count): (&String, &u64)| (kind.clone(), count - then.get(kind).copied().unwrap_or_default());
+            let one =
+                |(kind, count): (&String, &u64)| (kind.clone(), count - then.get(kind).copied().unwrap_or_default());
             now.iter().map(one).filter(|(_, count)| *count > 0).collect()
         };
         Self {

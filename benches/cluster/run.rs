@@ -1,8 +1,8 @@
 //! One population, from its registration to the return of a server that has lost its store.
 
 use std::fs;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,12 @@ fn pairs(shape: Shape, number: u64, version: u64) -> Vec<(&'static str, String)>
     let metadata = format!(
         r#"{{"preserved.heart.beat.timeout":"3600000","preserved.ip.delete.timeout":"3600000","version":"{version}"}}"#
     );
-    vec![("serviceName", format!("cluster-{service:05}")), ("ip", ip), ("port", "8080".to_owned()), ("metadata", metadata)]
+    vec![
+        ("serviceName", format!("cluster-{service:05}")),
+        ("ip", ip),
+        ("port", "8080".to_owned()),
+        ("metadata", metadata),
+    ]
 }
 
 fn register(client: &mut Client, shape: Shape, number: u64, version: u64) -> Result<()> {

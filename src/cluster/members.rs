@@ -144,6 +144,13 @@ impl Members {
         self.list.write().own.extend.standing = Some(standing);
     }
 
+    /// What this server says of its consensus groups (compact JSON), and when that changed (epoch ms).
+    pub fn set_raft_meta(&self, meta: String, now_ms: u64) {
+        let mut list = self.list.write();
+        list.own.extend.raft_meta = Some(meta);
+        list.own.extend.refreshed_ms = Some(now_ms);
+    }
+
     /// The member at `address` reported itself at `now_ms` (epoch): it is up. Answers whether there is such a member. What
     /// is said about this server itself changes nothing but the time: it knows itself best.
     pub fn note_report(&self, address: &str, extend: Extend, now_ms: u64) -> bool {

@@ -3,17 +3,18 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash};
 use std::mem::{Discriminant, discriminant};
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
 use super::lines::{self, Cause};
 use super::resolve::{Resolved, Step};
 use super::status::{self, Fate, Status};
-use super::{Origin, Waiter};
+use super::{Origin, Request, Waiter};
 use crate::error::{Error, Result};
 use crate::model::clock::Now;
 use crate::model::command::{Command, Outcome};
-use crate::model::settings::Switches;
+use crate::model::settings::{Setting, SettingKey, Switches};
 use crate::model::{InstanceKey, Row, ServiceKey};
 use crate::registry::{Change, Registry, Service, Slot, is_cluster_name};
 use crate::store::Store;
@@ -21,6 +22,7 @@ use crate::store::Store;
 struct Entry {
     steps: std::ops::Range<usize>,
     kind: usize,
+    /// It takes effect even while the store refuses writes.
     observed: bool,
     cause: Cause,
     /// What to log when it is done, of changes that the registry tells nothing of.
@@ -61,6 +63,8 @@ pub(super) struct Batch {
     /// Kinds of commands for the whole node: each reads all that its kind writes.
     node_wide: HashSet<Discriminant<Command>>,
     overridden: Option<Box<Switches>>,
+    /// How far what was agreed on is carried out with this batch.
+    position: Option<Row>,
     /// Nothing else may be in this batch.
     alone: bool,
 }
@@ -110,8 +114,8 @@ fn reach(command: &Command) -> Reach<'_> {
         | Command::CleanService(key) => (key, None),
         Command::UpdateCluster(key, _) => (&key.service, None),
         Command::Switch(_) | Command::Label(_) | Command::Account(_) => return Reach::Node(discriminant(command)),
-        Command::Subscriptions(_) => return Reach::Nothing,
-        Command::Merge(_) | Command::PeerHealth(..) => return Reach::Everything,
+        Command::Subscriptions(_) | Command::Nothing => return Reach::Nothing,
+        Command::Merge(_) | Command::PeerHealth(..) | Command::Install(_) => return Reach::Everything,
     };
     Reach::Service(service, key)
 }
@@ -136,7 +140,8 @@ impl Batch {
         }
     }
 
-    pub(super) fn push(&mut self, command: Command, waiter: Option<Waiter>, resolved: Result<Resolved>) {
+    pub(super) fn push(&mut self, request: Request, resolved: Result<Resolved>) {
+        let Request { command, waiter, agreed } = request;
         match reach(&command) {
             Reach::Service(service, key) => {
                 self.touched_services.insert(hash(service));
@@ -177,7 +182,12 @@ impl Batch {
             Err(error) => Err(error),
         };
         let steps = start..self.rows.len();
-        let (kind, observed, cause) = (status::kind(&command), command.is_observed(), Cause::from(&command));
+        let (kind, observed) = (status::kind(&command), agreed.is_some() || command.is_observed());
+        if let Some(position) = agreed {
+            // What else the batch holds is stored with it or not at all.
+            self.position = Some(Row::Setting(SettingKey::Agreed, Some(Arc::new(Setting::Agreed(position)))));
+        }
+        let cause = Cause::from(&command);
         let account = outcome.as_ref().ok().and_then(|_| lines::account(&command));
         self.entries.push(Entry { steps, kind, observed, cause, account, outcome, waiter });
     }
@@ -198,6 +208,14 @@ impl Batch {
 
     pub(super) fn row_count(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Nothing more comes.
+    pub(super) fn close(&mut self) {
+        if let Some(position) = self.position.take() {
+            self.rows.push(position);
+            self.how.push(How::Here { renew: false });
+        }
     }
 
     /// Subscriptions alone are worth no sync: nobody waits for them, and a client whose subscription is lost with the
@@ -246,6 +264,8 @@ impl Batch {
                 answers.push((waiter, outcome));
             }
         }
+        // How far it is takes effect with what it is about.
+        rows.for_each(|(row, _)| drop(registry.apply(row, now.awake_ms, false)));
         for (key, changed_ms, heard_ms) in self.traces {
             let Some(slot) = registry.find(&key) else { continue };
             slot.stamp(changed_ms);

@@ -3,7 +3,7 @@
 
 use super::batch::Batch;
 use super::status::Status;
-use super::{Origin, resolve};
+use super::{Origin, Request, resolve};
 use crate::error::{Error, Result};
 use crate::model::Row;
 use crate::model::clock::Now;
@@ -30,7 +30,7 @@ pub fn carry_out(registry: &Registry, command: Command, now: Now) -> Done {
         Err(error) => Err::<Outcome, Error>(error.clone()),
     };
     let mut batch = Batch::default();
-    batch.push(command, None, resolved);
+    batch.push(Request { command, waiter: None, agreed: None }, resolved);
     let (rows, origin) = (batch.rows().to_vec(), batch.origin());
     let (changes, _) = batch.apply(registry, now, None, &Status::default());
     Done { rows, changes, origin, outcome }

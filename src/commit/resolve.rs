@@ -1,6 +1,7 @@
 //! From a command to rows, against the registry as it is.
 
 mod account;
+pub(super) mod agreed;
 mod label;
 mod merge;
 mod switch;
@@ -97,10 +98,12 @@ pub(super) fn resolve(registry: &Registry, command: &Command, now: Now) -> Resul
         }
         Command::Merge(merges) => Ok(merge::merge(registry, merges, now)),
         Command::PeerHealth(service, told) => Ok(merge::health(registry, service, told)),
+        Command::Nothing => Ok(Resolved::nothing()),
+        Command::Install(_) => agreed::resolve(registry, command, now),
     }
 }
 
-fn register(registry: &Registry, key: &InstanceKey, mut instance: Instance) -> Result<Resolved> {
+fn register(registry: &Registry, key: &InstanceKey, instance: Instance) -> Result<Resolved> {
     let service = registry.find_service(&key.service);
     if service.is_none() {
         check_service_name(&key.service.name)?;
@@ -117,14 +120,24 @@ fn register(registry: &Registry, key: &InstanceKey, mut instance: Instance) -> R
         check_sizes(&[Row::Service(key.service.clone(), Some(Arc::default()))])?;
         return Ok(Resolved { steps: vec![made], outcome: Err(error) });
     }
-    let before = service.as_ref().and_then(|s| s.find(&key.cluster, &key.ip, key.port, key.ephemeral));
+    registered(service.as_deref(), key, instance, service_row)
+}
+
+/// Puts the instance into the service, if there is one, after `service_row`.
+fn registered(
+    service: Option<&Service>,
+    key: &InstanceKey,
+    mut instance: Instance,
+    service_row: Option<Row>,
+) -> Result<Resolved> {
+    let before = service.and_then(|s| s.find(&key.cluster, &key.ip, key.port, key.ephemeral));
     let is_known = |instance: &Instance| before.as_ref().is_some_and(|slot| slot.with(|known| known == instance));
     match &before {
         Some(slot) => slot.with(|known| {
             instance.healthy = known.healthy;
             instance.id = known.id.clone();
         }),
-        None if instance.wants_number_id() => instance.id = Some(free_number(service.as_deref(), key.ephemeral)),
+        None if instance.wants_number_id() => instance.id = Some(free_number(service, key.ephemeral)),
         None => instance.id = None,
     }
     // What is visible is stored: clients that register again and again cost no disk.
@@ -168,6 +181,11 @@ fn deregister(registry: &Registry, key: &InstanceKey, now: Now) -> Result<Resolv
 }
 
 fn replace(registry: &Registry, key: &InstanceKey, instance: Instance, described: &str) -> Result<Resolved> {
+    check_replaceable(registry, key, described)?;
+    register(registry, key, instance)
+}
+
+fn check_replaceable(registry: &Registry, key: &InstanceKey, described: &str) -> Result<()> {
     let (namespace, name) = (&key.service.namespace, &key.service.name);
     let Some(service) = registry.find_service(&key.service) else {
         return Err(Error::Refused(format!("service not found, namespace: {namespace}, service: {name}")));
@@ -179,7 +197,7 @@ fn replace(registry: &Registry, key: &InstanceKey, instance: Instance, described
     if !known {
         return Err(Error::Refused(format!("instance not exist: {described}")));
     }
-    register(registry, key, instance)
+    Ok(())
 }
 
 /// The instance at an address; a persistent one before an ephemeral one.
@@ -190,7 +208,10 @@ fn at_address(service: &Service, address: &Address) -> Option<InstanceKey> {
 
 fn patch(registry: &Registry, address: &Address, patch: &Patch) -> Result<Resolved> {
     let service = registry.find_service(&address.service);
-    let found = service.as_ref().and_then(|service| at_address(service, address));
+    patched(registry, service.as_ref().and_then(|service| at_address(service, address)), patch)
+}
+
+fn patched(registry: &Registry, found: Option<InstanceKey>, patch: &Patch) -> Result<Resolved> {
     let Some((key, slot)) = found.and_then(|key| registry.find(&key).map(|slot| (key, slot))) else {
         return Err(Error::Input("instance not found".into()));
     };
@@ -323,11 +344,15 @@ fn unstored_clusters(service: &Service) -> impl Iterator<Item = Row> {
 }
 
 fn removal(service: &Service) -> Result<Resolved> {
+    Resolved::rows(removals(service), false)
+}
+
+fn removals(service: &Service) -> Vec<Row> {
     let mut rows: Vec<Row> = service.rows().iter().map(Row::removal).collect();
     rows.retain(|row| !matches!(row, Row::Service(..)));
     // Last, and also for a service without stored settings: this is what takes it out of the registry.
     rows.push(Row::Service(service.key().clone(), None));
-    Resolved::rows(rows, false)
+    rows
 }
 
 fn delete_service(registry: &Registry, key: &ServiceKey) -> Result<Resolved> {

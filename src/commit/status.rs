@@ -31,7 +31,7 @@ const FATES: [(Fate, &str); 4] = [
 ];
 
 /// Names of kinds of commands, in the order of [`kind`].
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 23] = [
     "register",
     "deregister",
     "replace",
@@ -53,6 +53,8 @@ const KINDS: [&str; 21] = [
     "subscriptions",
     "merge",
     "peer_health",
+    "install",
+    "nothing",
 ];
 
 /// The number of a kind of commands.
@@ -79,6 +81,8 @@ pub(super) fn kind(command: &Command) -> usize {
         Command::Subscriptions(..) => 18,
         Command::Merge(_) => 19,
         Command::PeerHealth(..) => 20,
+        Command::Install(_) => 21,
+        Command::Nothing => 22,
     }
 }
 

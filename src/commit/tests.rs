@@ -1,4 +1,5 @@
 mod account;
+mod agreed;
 mod merge;
 mod settings;
 mod subscriptions;
@@ -65,7 +66,9 @@ impl World {
             .into_iter()
             .map(|command| {
                 let (reply, answer) = oneshot::channel();
-                self.commit.send(Request { command, waiter: Some(Waiter { reply, since: Instant::now() }) }).unwrap();
+                self.commit
+                    .send(Request { command, waiter: Some(Waiter { reply, since: Instant::now() }), agreed: None })
+                    .unwrap();
                 answer
             })
             .collect();
@@ -306,7 +309,7 @@ fn a_refused_registration_leaves_no_service_that_could_not_be_stored() {
 #[test]
 fn a_full_queue_refuses_at_once() {
     let (queue, requests) = sync_channel(1);
-    let commit = Commit { queue, status: Arc::default() };
+    let commit = Commit { queue, status: Arc::default(), diversion: Arc::default() };
     let beat = || Command::Heal(key("g@@s", "1.1.1.1"));
     commit.post(beat()).unwrap();
     assert!(matches!(commit.post(beat()), Err(Error::Limit(_))));

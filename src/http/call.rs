@@ -19,9 +19,10 @@ use super::traffic::Traffic;
 use crate::cluster::Cluster;
 use crate::cluster::members::Members;
 use crate::commit::Commit;
+use crate::consensus::Consensus;
 use crate::error::{Error, Result};
 use crate::model::clock::AwakeClock;
-use crate::model::command::Command;
+use crate::model::command::{Command, Outcome};
 use crate::model::settings::Switches;
 use crate::model::status::ServerStatus;
 use crate::model::{DEFAULT_CLUSTER, DEFAULT_GROUP, DEFAULT_NAMESPACE, GROUP_SEPARATOR, ServiceKey};
@@ -46,6 +47,8 @@ pub struct App {
     pub members: Arc<Members>,
     /// What goes on between the members; `None` for a server that stands alone.
     pub cluster: Option<Arc<Cluster>>,
+    /// What all members have to agree on; `None` for a server that stands alone.
+    pub consensus: Option<Consensus>,
     /// The HTTP port, for answers that show it.
     pub port: u16,
     /// `nacos.functionMode`, for answers that show it.
@@ -65,6 +68,17 @@ pub struct App {
 }
 
 impl App {
+    /// Carries `command` out: what all members have to agree on with them, everything else here.
+    ///
+    /// # Errors
+    /// As of [`Commit::run`] and [`Consensus::run`].
+    pub async fn run(&self, command: Command) -> Result<Outcome> {
+        match &self.consensus {
+            Some(group) if group.is_agreed(&command) => group.run(command).await,
+            _ => self.commit.run(command).await,
+        }
+    }
+
     /// Epoch ms for answers; never before the time at which an earlier process was last alive.
     pub fn wall_now_ms(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_millis() as u64).unwrap_or_default();

@@ -136,7 +136,9 @@ impl Reply {
         let status = match error {
             Error::Input(_) => StatusCode::BAD_REQUEST,
             Error::Denied(_) => StatusCode::FORBIDDEN,
-            Error::Refused(_) | Error::Storage(_) | Error::Setup(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Error::Refused(_) | Error::Storage(_) | Error::Undecided(_) | Error::Setup(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Error::Limit(_) | Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         let body = match error {
@@ -307,6 +309,7 @@ mod tests {
         assert_eq!(status(Error::Limit("x".into())), 503);
         assert_eq!(status(Error::Storage("x".into())), 500);
         assert_eq!(status(Error::Unavailable("x".into())), 503);
+        assert_eq!(status(Error::Undecided("x".into())), 500);
         assert_eq!(Reply::error(&Error::Input("x".into())).body, "caused: x;");
     }
 

@@ -140,6 +140,7 @@ pub const ROUTES: &[Route] = &[
     Route(PUT, "/v1/core/ops/log", core::ops::log, ADMIN),
     Route(GET, "/v1/core/ops/idInfo", core::ops::id_info, ADMIN),
     Route(POST, "/v1/core/ops/raft", core::ops::raft, ADMIN),
+    Route(POST, "/v1/core/raft", core::raft::ask, PEER),
     Route(GET, "/v1/console/namespaces", namespaces::show, LOGGED_IN),
     Route(POST, "/v1/console/namespaces", namespaces::create, ADMIN),
     Route(PUT, "/v1/console/namespaces", namespaces::rename, ADMIN),
@@ -188,6 +189,7 @@ const RAW_BODIES: &[&str] = &[
     "/v1/core/cluster/report",
     "/v1/core/cluster/server/leave",
     "/v1/core/ops/raft",
+    "/v1/core/raft",
 ];
 
 /// Large bodies and answers of members that may wait until it is their turn to be read or written.
@@ -462,7 +464,7 @@ impl Router {
                 Err(error) => return Reply::error(&error),
             }
         };
-        match (self.app.commit.run(command).await, then) {
+        match (self.app.run(command).await, then) {
             (Err(error), _) => Reply::error(&error),
             (Ok(Outcome::Updated(keys)), Then::Updated) => Reply::json(statuses::updated(&keys)),
             (Ok(_), Then::Updated) => Reply::json(statuses::updated([])),

@@ -93,6 +93,7 @@ impl World {
         let members = Arc::new(members);
         let app = App {
             cluster: clustered.then(|| Arc::new(cluster(&members, &registry, &commit, &clock))),
+            consensus: None,
             registry,
             commit,
             push: Push::new(clock.clone(), Vec::new()),

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// The role that may do everything.
 pub const ADMIN_ROLE: &str = "ROLE_ADMIN";
 /// The user that the first start makes.
 pub const ADMIN_USER: &str = "nacos";
 
 /// A bcrypt hash on its way to the store. Its `Debug` shows nothing: it must not come into a log.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasswordHash(pub String);
 
 impl fmt::Debug for PasswordHash {
@@ -19,7 +21,7 @@ impl fmt::Debug for PasswordHash {
 }
 
 /// A change of users, roles or permissions. Rules that need the state (who exists, who is admin) are checked by `commit`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum AccountChange {
     /// Makes a user with the admin role, unless somebody holds it already.
     FirstAdmin {

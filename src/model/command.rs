@@ -8,10 +8,12 @@ pub use switch::{PushLanguage, Switch, SwitchChange};
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::account::AccountChange;
 use super::peer::Merge;
 use super::subscription::{Subscription, SubscriptionKey};
-use super::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, ServiceKey, ServiceSettings};
+use super::{ClusterKey, ClusterSettings, Instance, InstanceKey, Metadata, Row, ServiceKey, ServiceSettings};
 
 /// A change that somebody wants. One that reads before it writes is resolved by the committer, never before.
 #[derive(Debug, Clone)]
@@ -75,6 +77,11 @@ pub enum Command {
     Merge(Vec<Merge>),
     /// The owner of a service told how healthy its instances are (host, port, health); others are not touched.
     PeerHealth(ServiceKey, Vec<(Box<str>, i32, bool)>),
+    /// Nothing.
+    Nothing,
+    /// These rows are what the servers of a group have agreed on: they come, all others of that kind go. Only `consensus`
+    /// sends it.
+    Install(Vec<Row>),
 }
 
 impl Command {
@@ -90,7 +97,7 @@ impl Command {
 }
 
 /// An instance as some requests name it: without its kind.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Address {
     /// The service.
     pub service: ServiceKey,
@@ -116,7 +123,7 @@ impl Address {
 }
 
 /// What a PATCH sets; `None` leaves it as it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Patch {
     /// Replaces all metadata; the inner `None` is the JSON null.
     pub metadata: Option<Option<Metadata>>,
@@ -131,7 +138,7 @@ pub struct Patch {
 }
 
 /// Which instances of a service a metadata change is for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Scope {
     /// All of one kind: ephemeral (true) or persistent (false).
     Kind(bool),
@@ -140,7 +147,7 @@ pub enum Scope {
 }
 
 /// How metadata change.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum MetadataChange {
     /// Put these pairs in.
     Merge(Metadata),

@@ -31,6 +31,8 @@ pub enum SettingKey {
         /// `r`, `w` or `rw`.
         action: Arc<str>,
     },
+    /// How far this server has carried out what its cluster agreed on. Not an operator's, and no other server's.
+    Agreed,
 }
 
 /// The value of one setting; its variant is that of the key.
@@ -46,6 +48,8 @@ pub enum Setting {
     Role(u64),
     /// See [`SettingKey::Permission`]: when it was granted, in order of numbers.
     Permission(u64),
+    /// See [`SettingKey::Agreed`]; only `consensus` knows what it says.
+    Agreed(Arc<str>),
 }
 
 impl Setting {
@@ -58,6 +62,7 @@ impl Setting {
                 | (SettingKey::User(_), Setting::User(_))
                 | (SettingKey::Role { .. }, Setting::Role(_))
                 | (SettingKey::Permission { .. }, Setting::Permission(_))
+                | (SettingKey::Agreed, Setting::Agreed(_))
         )
     }
 }

@@ -1,7 +1,9 @@
 //! What a server lets through (`spec/operator-api.md` 3).
 
+use serde::{Deserialize, Serialize};
+
 /// Status of a server. It decides which requests of the naming API are answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerStatus {
     /// Everything is answered.
     Up,

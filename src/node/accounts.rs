@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -20,6 +22,8 @@ const KEY_FILE: &str = "token.key";
 const KEY_BYTES: usize = 32;
 /// Passwords below this are warned of.
 const GOOD_PASSWORD_CHARS: usize = 12;
+/// How often a server of several looks whether it is time to make the first admin.
+const ADMIN_PAUSE: Duration = Duration::from_millis(500);
 /// The password that everybody tries first.
 const KNOWN_PASSWORD: &str = "nacos";
 
@@ -114,12 +118,29 @@ pub(super) async fn ensure_admin(config: &Config, app: &App) -> Result<()> {
             None => invented()?,
         };
         let hash = password::hash(&password)?;
-        let made = app.commit.run(Command::Account(AccountChange::FirstAdmin { user: ADMIN_USER.into(), hash })).await;
+        let made = app.run(Command::Account(AccountChange::FirstAdmin { user: ADMIN_USER.into(), hash })).await;
         made.map_err(|error| Error::Setup(format!("the user {ADMIN_USER} could not be made: {error}")))?;
         tracing::info!("first start with authentication: made the user {ADMIN_USER}");
     }
     warn_of_weak(given, settings.user(ADMIN_USER).map(|user| user.password_hash));
     Ok(())
+}
+
+/// The same for a server of several, while it serves: all of them have the same users, so it waits until they agree on things,
+/// and it is for the one that leads.
+pub(super) async fn ensure_admin_of_group(config: Config, app: Arc<App>) {
+    let Some(group) = app.consensus.as_ref().filter(|_| config.auth.enabled) else { return };
+    loop {
+        let leads = group.has_caught_up() && group.state().is_some_and(|state| state.is_leader);
+        let has_admin = app.registry.settings().roles().iter().any(|(role, _)| **role == *ADMIN_ROLE);
+        if leads || has_admin {
+            match ensure_admin(&config, &app).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "it is tried again"),
+            }
+        }
+        tokio::time::sleep(ADMIN_PAUSE).await;
+    }
 }
 
 /// A password that nobody has, told once: before it counts, so that a crash in between locks nobody out. Not by the log,

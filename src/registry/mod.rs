@@ -157,6 +157,13 @@ impl Registry {
         self.settings.rows().into_iter().chain(of_services).chain(self.subscriptions.rows())
     }
 
+    /// Those rows that the servers of a cluster agree on: settings of all kinds, persistent instances.
+    pub fn agreed_rows(&self) -> Vec<Row> {
+        let mut rows = self.settings.agreed_rows();
+        rows.extend(self.services().iter().flat_map(|service| service.agreed_rows()));
+        rows
+    }
+
     /// Makes the service if it is missing; it has default settings that are not stored.
     pub fn ensure_service(&self, key: &ServiceKey) -> Arc<Service> {
         if let Some(service) = self.find_service(key) {

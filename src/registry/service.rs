@@ -387,10 +387,32 @@ impl Service {
         state.slots.len() > state.persistent
     }
 
+    /// Whether it has a persistent instance.
+    pub fn has_persistent(&self) -> bool {
+        self.state.read().persistent > 0
+    }
+
     /// All that the store has to hold of it.
     pub fn rows(&self) -> Vec<Row> {
         let state = self.state.read();
-        let mut rows = Vec::with_capacity(state.slots.len() + 1);
+        let mut rows = self.settings_rows(&state);
+        rows.extend(state.slots.iter().map(|slot| Row::Instance(slot.key(&self.key), Some(slot.instance()))));
+        rows
+    }
+
+    /// Those of its rows that the servers of a cluster agree on: all but ephemeral instances.
+    pub fn agreed_rows(&self) -> Vec<Row> {
+        let state = self.state.read();
+        let mut rows = self.settings_rows(&state);
+        if state.persistent > 0 {
+            let persistent = state.slots.iter().filter(|slot| !slot.is_ephemeral());
+            rows.extend(persistent.map(|slot| Row::Instance(slot.key(&self.key), Some(slot.instance()))));
+        }
+        rows
+    }
+
+    fn settings_rows(&self, state: &State) -> Vec<Row> {
+        let mut rows = Vec::new();
         if let Some(settings) = &state.settings {
             rows.push(Row::Service(self.key.clone(), Some(settings.clone())));
         }
@@ -400,7 +422,6 @@ impl Service {
                 rows.push(Row::Cluster(key, Some(settings.clone())));
             }
         }
-        rows.extend(state.slots.iter().map(|slot| Row::Instance(slot.key(&self.key), Some(slot.instance()))));
         rows
     }
 

@@ -123,7 +123,7 @@ impl Settings {
     /// A number above that of every namespace, user, role and permission there is: what comes next gets it.
     pub fn next_number(&self) -> u64 {
         let number = |setting: &Setting| match setting {
-            Setting::Switches(_) => 0,
+            Setting::Switches(_) | Setting::Agreed(_) => 0,
             Setting::Namespace(namespace) => namespace.created,
             Setting::User(user) => user.created,
             Setting::Role(at) | Setting::Permission(at) => *at,
@@ -147,6 +147,19 @@ impl Settings {
             Some(setting) => stored.insert(key, setting),
             None => stored.remove(&key),
         };
+    }
+
+    /// All that the servers of a cluster agree on.
+    pub fn agreed_rows(&self) -> Vec<Row> {
+        self.rows().into_iter().filter(|row| !matches!(row, Row::Setting(SettingKey::Agreed, _))).collect()
+    }
+
+    /// How far this server has carried out what its cluster agreed on, as `consensus` says it.
+    pub fn agreed(&self) -> Option<Arc<str>> {
+        match self.get(&SettingKey::Agreed).as_deref() {
+            Some(Setting::Agreed(position)) => Some(position.clone()),
+            _ => None,
+        }
     }
 
     pub(super) fn rows(&self) -> Vec<Row> {

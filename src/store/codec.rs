@@ -225,13 +225,18 @@ fn format() -> impl bincode::Options {
 }
 
 /// Appends to `out`. Whether it is too large is seen by who knows the whole row.
-fn write<T: Serialize>(stored: &T, out: &mut Vec<u8>) -> Result<()> {
+pub(super) fn write<T: Serialize>(stored: &T, out: &mut Vec<u8>) -> Result<()> {
     let written = format().with_no_limit().serialize_into(out, stored);
     written.map_err(|error| Error::Storage(format!("a row can't be encoded: {error}")))
 }
 
 fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Fault> {
     read_borrowed(payload)
+}
+
+/// Something else than a row.
+pub(super) fn read_within<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, Fault> {
+    format().with_limit(limit as u64).deserialize(bytes).map_err(|_| Fault::Damaged)
 }
 
 fn read_borrowed<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Fault> {
@@ -262,6 +267,7 @@ fn write_setting(setting: &Setting, out: &mut Vec<u8>) -> Result<()> {
         Setting::Namespace(Namespace { name, description, created }) => write(&(name, description, created), out),
         Setting::User(User { password_hash, created }) => write(&(password_hash, created), out),
         Setting::Role(at) | Setting::Permission(at) => write(at, out),
+        Setting::Agreed(position) => write(position, out),
     }
 }
 
@@ -281,6 +287,7 @@ fn read_setting(key: &SettingKey, payload: &[u8]) -> Result<Setting, Fault> {
         }
         SettingKey::Role { .. } => Setting::Role(read(payload)?),
         SettingKey::Permission { .. } => Setting::Permission(read(payload)?),
+        SettingKey::Agreed => Setting::Agreed(read(payload)?),
     })
 }
 

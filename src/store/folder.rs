@@ -178,7 +178,7 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn utc(wall_ms: u64) -> String {
+pub(super) fn utc(wall_ms: u64) -> String {
     i64::try_from(wall_ms)
         .ok()
         .and_then(|ms| Timestamp::from_millisecond(ms).ok())

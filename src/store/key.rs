@@ -12,6 +12,7 @@
 //! | `0x60` user | name |
 //! | `0x68` role of a user | role, user |
 //! | `0x70` permission of a role | role, resource, action |
+//! | `0x78` how far what a cluster agreed on was carried out | none |
 //! | `0x80` subscription | namespace, service, listed address, address to send to, clusters, agent |
 //!
 //! In a name the byte `00` becomes `00 FF`; a name ends with `00 01`. The port is 4 bytes, big-endian, with the sign
@@ -43,6 +44,7 @@ const NAMESPACE: u8 = 0x58;
 const USER: u8 = 0x60;
 const ROLE: u8 = 0x68;
 const PERMISSION: u8 = 0x70;
+const AGREED: u8 = 0x78;
 const SUBSCRIPTION: u8 = 0x80;
 
 const ZERO: u8 = 0x00;
@@ -154,6 +156,7 @@ fn push_setting(key: &mut Vec<u8>, setting: &SettingKey) {
         SettingKey::User(name) => (USER, &[name]),
         SettingKey::Role { role, user } => (ROLE, &[role, user]),
         SettingKey::Permission { role, resource, action } => (PERMISSION, &[role, resource, action]),
+        SettingKey::Agreed => (AGREED, &[]),
     };
     key.push(kind);
     names.iter().for_each(|name| push(key, name));
@@ -216,6 +219,7 @@ impl Names {
                 resource: text(&mut rest)?,
                 action: text(&mut rest)?,
             }),
+            AGREED => Key::Setting(SettingKey::Agreed),
             SUBSCRIPTION => Key::Subscription(self.subscription(&mut rest)?),
             other => return Err(KeyFault::UnknownKind(other)),
         };

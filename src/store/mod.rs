@@ -12,6 +12,7 @@
 //! After a failed write or sync nobody knows what is on disk, so the store refuses ([`Store::failure`]) until it is
 //! [rebuilt](Store::rebuild) from the registry, which is the truth while the process lives.
 
+pub mod bundle;
 mod codec;
 #[doc(hidden)]
 pub mod coded;
@@ -22,6 +23,7 @@ mod fresh;
 mod guard;
 mod index;
 mod key;
+pub mod ledger;
 mod lock;
 mod options;
 mod pack;

@@ -67,7 +67,6 @@ impl Writes {
         self.0.insert(key, value);
     }
 
-    #[cfg(test)]
     pub(super) fn remove(&mut self, key: &[u8]) {
         self.0.remove(key);
     }

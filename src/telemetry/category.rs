@@ -29,6 +29,7 @@ const TARGETS: &[(&str, &str)] = &[
     (TIMES, "naming-rt"),
     (PERFORMANCE, "naming-performance"),
     ("nacre::consensus", "naming-raft"),
+    ("openraft", "naming-raft"),
     ("nacre::cluster", "nacos-cluster"),
     ("nacre::cluster::core", "protocol-distro"),
     ("nacre::cluster::driver", "protocol-distro"),

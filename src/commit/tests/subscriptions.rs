@@ -54,7 +54,7 @@ fn a_store_that_refuses_is_healed_with_them() {
     for command in commands {
         assert!(!batch.conflicts_with(&command));
         let resolved = resolve::resolve(&registry, &command, Now { awake_ms: 1, wall_ms: 1 });
-        batch.push(command, None, resolved);
+        batch.push(Request { command, waiter: None, agreed: None }, resolved);
     }
     batch.apply(&registry, Now { awake_ms: 1, wall_ms: 1 }, Some(Error::Storage("broken".into())), &Status::default());
     let (key, one) = made(2);

@@ -73,6 +73,7 @@ impl World {
         });
         let app = Arc::new(App {
             cluster: Some(Arc::new(cluster)),
+            consensus: None,
             registry,
             commit,
             push: Push::new(clock.clone(), Vec::new()),

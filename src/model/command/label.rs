@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// A change of one namespace label.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LabelChange {
     /// A new one; an id that exists answers [`Outcome::Exists`](super::Outcome::Exists).
     Create(Arc<str>, LabelText),
@@ -14,7 +16,7 @@ pub enum LabelChange {
 }
 
 /// What a label shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelText {
     /// Shown name.
     pub name: String,

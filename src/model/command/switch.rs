@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::settings::Switches;
 use crate::model::status::ServerStatus;
 
@@ -16,7 +18,7 @@ pub struct SwitchChange {
 }
 
 /// One switch, or all of them, with the new value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named as the members of Switches")]
 pub enum Switch {
     /// Everything but what can't be changed: `enableStandalone`, name and checksum.
@@ -46,7 +48,7 @@ pub enum Switch {
 }
 
 /// Languages whose clients have a least version that can be set one by one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the words say it")]
 pub enum PushLanguage {
     Java,

@@ -20,6 +20,7 @@ pub(super) enum Kind {
     Users,
     Roles,
     Permissions,
+    Agreed,
     Subscriptions,
 }
 
@@ -35,6 +36,7 @@ impl Kind {
             Row::Setting(SettingKey::User(_), _) => Kind::Users,
             Row::Setting(SettingKey::Role { .. }, _) => Kind::Roles,
             Row::Setting(SettingKey::Permission { .. }, _) => Kind::Permissions,
+            Row::Setting(SettingKey::Agreed, _) => Kind::Agreed,
             Row::Subscription(..) => Kind::Subscriptions,
         }
     }
@@ -51,6 +53,7 @@ impl Kind {
             Kind::Users => "users",
             Kind::Roles => "roles of users",
             Kind::Permissions => "permissions",
+            Kind::Agreed => "places in the log of the cluster",
             Kind::Subscriptions => "subscriptions",
         }
     }

@@ -82,6 +82,9 @@ pub(super) enum Line<'a> {
         action: Cow<'a, str>,
         created: u64,
     },
+    Agreed {
+        position: Cow<'a, str>,
+    },
     Subscription {
         namespace: Cow<'a, str>,
         service: Cow<'a, str>,
@@ -230,6 +233,7 @@ impl<'a> Line<'a> {
                 let (role, resource, action) = (shared(role), shared(resource), shared(action));
                 setting(SettingKey::Permission { role, resource, action }, Setting::Permission(created))
             }
+            Line::Agreed { position } => setting(SettingKey::Agreed, Setting::Agreed(shared(position))),
             Line::Subscription { namespace, service, listed, to, clusters, agent, source, app, grouped_names } => {
                 let (service, clusters, agent) =
                     (ServiceKey::new(&namespace, &service), shared(clusters), shared(agent));
@@ -303,12 +307,14 @@ fn setting_line<'a>(key: &'a SettingKey, setting: &'a Setting) -> Option<Line<'a
             action: (&**action).into(),
             created: *created,
         },
+        (SettingKey::Agreed, Setting::Agreed(position)) => Line::Agreed { position: (&**position).into() },
         (
             SettingKey::Switches
             | SettingKey::Namespace(_)
             | SettingKey::User(_)
             | SettingKey::Role { .. }
-            | SettingKey::Permission { .. },
+            | SettingKey::Permission { .. }
+            | SettingKey::Agreed,
             _,
         ) => return None,
     })

@@ -136,6 +136,7 @@ fn words(bytes: &[u8]) -> String {
         Ok(Key::Setting(SettingKey::Permission { role, resource, action })) => {
             format!("permission {action} on {resource} of role {role}")
         }
+        Ok(Key::Setting(SettingKey::Agreed)) => "how far what the cluster agreed on was carried out".to_owned(),
         Ok(Key::Subscription(key)) => {
             let (service, subscriber) = (&key.service, &key.subscriber);
             format!("subscription of {} to {} {}", subscriber.listed, service.namespace, service.name)

@@ -67,6 +67,8 @@ const STATED: &[(&str, &str, Access)] = &[
     ("PUT", "/v1/core/ops/log", ADMIN),
     ("GET", "/v1/core/ops/idInfo", ADMIN),
     ("POST", "/v1/core/ops/raft", ADMIN),
+    // Not in the reference, which has a port of its own for it.
+    ("POST", "/v1/core/raft", PEER),
     // Console, probes.
     ("GET", "/v1/console/server/state", OPEN),
     ("GET", "/v1/console/health/*", OPEN),

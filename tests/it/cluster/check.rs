@@ -29,7 +29,9 @@ const LIMIT: Duration = Duration::from_secs(240);
 fn run(trio: &mut Trio, arguments: &[&str]) -> String {
     let folder = tempfile::tempdir().expect("a folder for the files that ask");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/cluster_check.py");
-    let ask = |what: &str| format!("touch {0}/{what}-{{n}}; while [ -e {0}/{what}-{{n}} ]; do sleep 0.02; done", folder.path().display());
+    let ask = |what: &str| {
+        format!("touch {0}/{what}-{{n}}; while [ -e {0}/{what}-{{n}} ]; do sleep 0.02; done", folder.path().display())
+    };
     let mut command = Command::new("python3");
     command.arg(script).args(arguments);
     for address in trio.addresses() {

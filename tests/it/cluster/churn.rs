@@ -95,7 +95,8 @@ impl Churner {
             });
             pairs.push(("metadata", metadata.to_string()));
         }
-        let (method, target) = (if registers { "POST" } else { "DELETE" }, format!("/nacos/v1/ns/instance?{}", form(&pairs)));
+        let (method, target) =
+            (if registers { "POST" } else { "DELETE" }, format!("/nacos/v1/ns/instance?{}", form(&pairs)));
         let count = self.clients.len();
         let first = self.dice.within(0, count as u64) as usize;
         let sent = self.began.elapsed().as_millis();
@@ -137,7 +138,10 @@ impl Churner {
             };
             if !good {
                 let (service, ip) = place_of(self.id, *place);
-                faults.push(format!("{ip} of {service}: acknowledged {known:?}, listed {all:?}; {:?}", self.trail.get(place)));
+                faults.push(format!(
+                    "{ip} of {service}: acknowledged {known:?}, listed {all:?}; {:?}",
+                    self.trail.get(place)
+                ));
             }
         }
         faults

@@ -203,11 +203,7 @@ impl Caller {
     }
 
     /// Any server, then the next one if it fails.
-    fn call(
-        &mut self,
-        what: &str,
-        send: impl Fn(&Instance, &mut Client) -> std::io::Result<Answer>,
-    ) -> Option<Answer> {
+    fn call(&mut self, what: &str, send: impl Fn(&Instance, &mut Client) -> std::io::Result<Answer>) -> Option<Answer> {
         let count = self.clients.len();
         let first = self.dice.within(0, count as u64) as usize;
         for turn in 0..count {

@@ -52,7 +52,9 @@ fn without_a_store_clients_are_refused_until_everything_was_loaded() {
     watch::wait_complete(&trio.addresses(), &wanted, Duration::from_secs(10));
     let ledgers = watching.stop();
     clients.stop();
-    say(&format!("cluster test without a store: serves {took:?} after there was a peer to load from; {refusals} refusals before"));
+    say(&format!(
+        "cluster test without a store: serves {took:?} after there was a peer to load from; {refusals} refusals before"
+    ));
     let ledger = &ledgers[0];
     assert_eq!((ledger.missing, ledger.unknown), (0, 0), "the first list is complete: {ledger:#?}");
     assert!(ledger.answers > ledger.refused, "{ledger:#?}");

@@ -143,13 +143,7 @@ impl Fake {
     }
 
     /// The first request of that kind that is `wanted`, as soon as there is one.
-    pub(crate) fn wait_for(
-        &self,
-        limit: Duration,
-        method: &str,
-        path: &str,
-        wanted: impl Fn(&Seen) -> bool,
-    ) -> Seen {
+    pub(crate) fn wait_for(&self, limit: Duration, method: &str, path: &str, wanted: impl Fn(&Seen) -> bool) -> Seen {
         let mut found = None;
         within(limit, &format!("{method} {path}"), || {
             found = self.seen_at(method, path).into_iter().find(|seen| wanted(seen));
@@ -306,7 +300,8 @@ impl State {
             ("GET", "/nacos/v1/ns/distro/datum") => {
                 let keys = given().and_then(|body| body["keys"].as_str().map(str::to_owned)).unwrap_or_default();
                 let lists = lists();
-                let wanted: BTreeMap<_, _> = lists.iter().filter(|(key, _)| keys.split(',').any(|one| one == *key)).collect();
+                let wanted: BTreeMap<_, _> =
+                    lists.iter().filter(|(key, _)| keys.split(',').any(|one| one == *key)).collect();
                 chunked(200, Some("application/octet-stream"), &json!(wanted).to_string())
             }
             ("GET", "/nacos/v1/ns/distro/datums") => {

@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::churn;
 use super::clients::{self, population};
 use super::trio::Trio;
 use super::watch::{self, Ledger};
-use super::churn;
 use crate::dice::Dice;
 use crate::population::{say, setting};
 
@@ -58,7 +58,11 @@ fn conclude(ledgers: &[Ledger], groups: &[(&[usize], Duration)]) {
     for (number, ledger) in ledgers.iter().enumerate() {
         say(&format!("  server {number}: {} lists, {} missing", ledger.answers, ledger.missing));
         let killed = groups.iter().filter(|(group, _)| group.contains(&number)).count() as u64;
-        assert!(ledger.returns >= killed, "server {number} was killed {killed} times and came back {} times", ledger.returns);
+        assert!(
+            ledger.returns >= killed,
+            "server {number} was killed {killed} times and came back {} times",
+            ledger.returns
+        );
         assert!(ledger.is_clean(), "server {number}: {ledger:#?}");
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::fake::{
-    CHECKSUM_HEADERS, FETCH_HEADERS, Fake, KNOWN_PATHS, PUSH_HEADERS, REPORT_HEADERS, Seen, datum, instance, key, now_ms,
+    CHECKSUM_HEADERS, FETCH_HEADERS, Fake, KNOWN_PATHS, PUSH_HEADERS, REPORT_HEADERS, Seen, datum, instance, key,
+    now_ms,
 };
 use super::trio::{healthy, name_members, owned_by, serves, states, within};
 use super::watch::list;
@@ -229,7 +230,10 @@ fn point_3_what_a_real_node_calls_is_there() {
     let some: Value = serde_json::from_slice(&answer.body).expect("JSON");
     assert_eq!(some.as_object().map(|map| map.len()), Some(2), "{some}");
     assert_eq!(some[key(&own)]["value"]["instanceList"][0]["ip"], "10.8.2.1");
-    assert!(some[key(&own)]["value"]["instanceList"][0].get("changedMs").is_none(), "only servers of this kind know that");
+    assert!(
+        some[key(&own)]["value"]["instanceList"][0].get("changedMs").is_none(),
+        "only servers of this kind know that"
+    );
     // All of it.
     let source = mixed.fake.address().to_string();
     let mut headers = CHECKSUM_HEADERS.to_vec();
@@ -239,7 +243,8 @@ fn point_3_what_a_real_node_calls_is_there() {
     let all: Value = serde_json::from_slice(&all.body).expect("JSON");
     assert_eq!(all.as_object().map(|map| map.len()), Some(3), "with what was there at the start: {all}");
     // Health: asked for, and told of.
-    let target = format!("/nacos/v1/ns/instance/statuses?key=public%23%23DEFAULT_GROUP%40%40{own}&encoding=UTF-8&nofix=1");
+    let target =
+        format!("/nacos/v1/ns/instance/statuses?key=public%23%23DEFAULT_GROUP%40%40{own}&encoding=UTF-8&nofix=1");
     let answer = mixed.fake.send(mixed.at(), "GET", &target, &CHECKSUM_HEADERS, b"");
     assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"ips":["10.8.2.1:8080_true"]}"#));
     mixed.fake.say_health(&theirs, &["10.8.1.1:80_true", "10.8.1.2:80_false"]);
@@ -273,7 +278,8 @@ fn passed_on_to_this_server(mixed: &Mixed, own: &str) {
     let beat = json!({"ip": "10.8.2.2", "port": 8080, "cluster": "DEFAULT", "serviceName": format!("DEFAULT_GROUP@@{own}"),
         "weight": 1.0, "metadata": {"by": "beat"}, "scheduled": false, "period": 5000, "stopped": false});
     let query = [("port", "8080"), ("ip", "10.8.2.2"), ("beat", &beat.to_string()), ("serviceName", own)];
-    let target = |path: &str, query: &[(&str, &str)]| format!("/nacos/v1/ns/{path}?{}&encoding=UTF-8&nofix=1", form(query));
+    let target =
+        |path: &str, query: &[(&str, &str)]| format!("/nacos/v1/ns/{path}?{}&encoding=UTF-8&nofix=1", form(query));
     let answer = mixed.fake.send(mixed.at(), "PUT", &target("instance/beat", &query), &headers, b"");
     assert_eq!(answer.status, 200, "{}", answer.text());
     let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
@@ -325,7 +331,9 @@ fn point_4_changes_and_checksums_are_told_and_differences_fetched() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
     mixed.wait_listed(&theirs, &[]);
     // The last one goes: an empty list is told, never an empty map.
-    for (ip, port, cluster) in [("10.1.0.1", "8080", "DEFAULT"), ("10.1.0.2", "8081", "c2"), ("10.1.0.9", "8080", "DEFAULT")] {
+    for (ip, port, cluster) in
+        [("10.1.0.1", "8080", "DEFAULT"), ("10.1.0.2", "8081", "c2"), ("10.1.0.9", "8080", "DEFAULT")]
+    {
         let query = form(&[("serviceName", own.as_str()), ("ip", ip), ("port", port), ("clusterName", cluster)]);
         let answer = mixed.client().send("DELETE", &format!("/nacos/v1/ns/instance?{query}"), &[], None);
         assert_eq!(answer.expect("an answer").text(), "ok");
@@ -339,7 +347,8 @@ fn point_5_who_owns_what_follows_who_answers() {
     let mut mixed = Mixed::start();
     let theirs = mixed.others("five");
     // Passed on, with all that the client said, and the answer comes back.
-    let query = form(&[("serviceName", theirs.as_str()), ("ip", "10.8.5.1"), ("port", "80"), ("metadata", r#"{"a":"ä&b"}"#)]);
+    let query =
+        form(&[("serviceName", theirs.as_str()), ("ip", "10.8.5.1"), ("port", "80"), ("metadata", r#"{"a":"ä&b"}"#)]);
     let answer = mixed.client().send("POST", &format!("/nacos/v1/ns/instance?{query}"), &[], None).expect("an answer");
     assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
     assert_eq!(answer.header("Content-Type"), Some("application/json;charset=UTF-8"), "as the reference has it");
@@ -397,7 +406,8 @@ fn point_6_oddities_of_real_nodes_are_no_faults() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
     mixed.wait_listed(&theirs, &[("10.8.6.1", true)]);
     // What poisons a real node is refused here.
-    let poison = json!({key(&theirs): {"key": key(&theirs), "value": {"instanceList": [null]}, "timestamp": 1}}).to_string();
+    let poison =
+        json!({key(&theirs): {"key": key(&theirs), "value": {"instanceList": [null]}, "timestamp": 1}}).to_string();
     let answer = mixed.fake.send(mixed.at(), "PUT", DATUM, &PUSH_HEADERS, poison.as_bytes());
     assert!(answer.status >= 400, "{}", answer.text());
     mixed.wait_listed(&theirs, &[("10.8.6.1", true)]);
@@ -427,7 +437,10 @@ fn point_7_copies_of_real_nodes_stay_young() {
     let has = |seen: &Seen| seen.json().get(key(&own)).is_some();
     let first = mixed.fake.wait_for(SOON, "PUT", DATUM, has);
     // Nothing changes, but it beats; by and by the list is told again, with the time of the last beat.
-    let beat = format!("/nacos/v1/ns/instance/beat?{}", form(&[("serviceName", own.as_str()), ("ip", "10.8.7.1"), ("port", "8080")]));
+    let beat = format!(
+        "/nacos/v1/ns/instance/beat?{}",
+        form(&[("serviceName", own.as_str()), ("ip", "10.8.7.1"), ("port", "8080")])
+    );
     let mut again = None;
     within(Duration::from_secs(16), "the list is told again", || {
         let answer = mixed.client().send("PUT", &beat, &[], None).expect("an answer");

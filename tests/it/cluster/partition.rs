@@ -3,11 +3,11 @@
 use std::thread;
 use std::time::Duration;
 
+use super::churn;
 use super::clients::{self, Clients, Instance, population};
 use super::lan::{Lan, enter, tell};
 use super::trio::owned_by;
 use super::watch::{self, Wanted};
-use super::churn;
 
 /// After the last cut is healed.
 const HEALED: Duration = Duration::from_secs(10);
@@ -127,7 +127,9 @@ fn a_link_that_comes_and_goes_harms_nobody() {
     let addresses = scene.lan.trio.addresses();
     let watching = watch::start(&addresses, &scene.wanted);
     let churn = churn::start(&addresses, 2, Duration::from_millis(100), 9);
-    for (number, (off_ms, on_ms)) in [(300, 200), (1_500, 500), (700, 1_500), (2_500, 300), (4_000, 0)].into_iter().enumerate() {
+    for (number, (off_ms, on_ms)) in
+        [(300, 200), (1_500, 500), (700, 1_500), (2_500, 300), (4_000, 0)].into_iter().enumerate()
+    {
         let one = number % 3;
         let ways: Vec<(usize, usize)> = FULL.iter().map(|(from, to)| ((from + one) % 3, (to + one) % 3)).collect();
         scene.cut(&ways);

@@ -53,6 +53,8 @@ fn a_change_is_visible_on_all_servers_soon() {
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
     let [p50, p90, p99, last] = [0.5, 0.9, 0.99, 1.0].map(at);
-    say(&format!("cluster spread test: {CHANGES} changes visible on all three: p50 {p50:?}, p90 {p90:?}, p99 {p99:?}, last {last:?}"));
+    say(&format!(
+        "cluster spread test: {CHANGES} changes visible on all three: p50 {p50:?}, p90 {p90:?}, p99 {p99:?}, last {last:?}"
+    ));
     assert!(p99 < LIMIT, "p99 {p99:?}");
 }

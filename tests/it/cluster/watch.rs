@@ -171,7 +171,9 @@ impl Watcher {
         ledger.unhealthy += unhealthy.len() as u64;
         ledger.unknown += unknown.len() as u64;
         if !(missing.is_empty() && unhealthy.is_empty() && unknown.is_empty()) {
-            ledger.note(|| format!("{service} at {at:?}: missing {missing:?}, unhealthy {unhealthy:?}, unknown {unknown:?}"));
+            ledger.note(|| {
+                format!("{service} at {at:?}: missing {missing:?}, unhealthy {unhealthy:?}, unknown {unknown:?}")
+            });
         }
     }
 }
@@ -183,7 +185,8 @@ pub(crate) fn wait_complete(servers: &[SocketAddr], wanted: &Wanted, limit: Dura
             let mut client = Client::new(*server);
             for (service, everybody) in wanted {
                 let seen = list(&mut client, service).map_err(|error| error.to_string())??;
-                let healthy: BTreeSet<_> = seen.into_iter().filter(|(_, healthy)| *healthy).map(|(place, _)| place).collect();
+                let healthy: BTreeSet<_> =
+                    seen.into_iter().filter(|(_, healthy)| *healthy).map(|(place, _)| place).collect();
                 if healthy != *everybody {
                     return Err(format!("{server} lists {healthy:?} as healthy in {service}, not {everybody:?}"));
                 }
