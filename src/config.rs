@@ -72,6 +72,8 @@ pub struct Config {
     pub named_by: NamedBy,
     /// What the members do for each other.
     pub cluster: ClusterSettings,
+    /// How the members of a cluster agree on things.
+    pub raft: RaftSettings,
     /// Who may do what.
     pub auth: AuthSettings,
     /// The store.
@@ -95,6 +97,16 @@ pub struct Config {
     pub settings: Vec<Setting>,
     /// What should be logged about the configuration once logging works.
     pub notes: Vec<Note>,
+}
+
+/// See [`Config::raft`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaftSettings {
+    /// A leader that the others have not heard of for this long is replaced, ms
+    /// (`nacos.core.protocol.raft.data.election_timeout_ms`).
+    pub election_timeout_ms: u64,
+    /// Time between snapshots, s (`nacos.core.protocol.raft.data.snapshot_interval_secs`).
+    pub snapshot_interval_s: u64,
 }
 
 /// See [`Config::store`].
@@ -303,6 +315,7 @@ impl Config {
             naming: NamingSettings::read(&mut sources)?,
             http: HttpLimits::read(&mut sources)?,
             push_allow_client_ip: sources.read(&keys::PUSH_ALLOW, value::networks)?,
+            raft: RaftSettings::read(&mut sources)?,
             commit: CommitLimits::read(&mut sources)?,
             metrics: MetricsSettings::read(&mut sources, (bind, port))?,
             log,
@@ -394,6 +407,15 @@ impl HttpLimits {
             drain_ms: sources.read(&keys::DRAIN, |text| whole(text, 0, 600_000))?,
             max_connections: sources.read(&keys::CONNECTIONS, |text| whole(text, 1, 1_000_000))?,
             cors_allow_origins: sources.read(&keys::CORS, value::origins)?,
+        })
+    }
+}
+
+impl RaftSettings {
+    fn read(sources: &mut Sources) -> Result<Self> {
+        Ok(Self {
+            election_timeout_ms: sources.read(&keys::RAFT_ELECTION, |text| whole(text, 200, 60_000))?,
+            snapshot_interval_s: sources.read(&keys::RAFT_SNAPSHOT, |text| whole(text, 1, 604_800))?,
         })
     }
 }

@@ -56,6 +56,8 @@ keys! {
     LOAD_WAIT = "nacos.naming.distro.loadDataRetryDelayMillis", "30000";
     VERIFY = "nacos.core.protocol.distro.data.verify_interval_ms", "5000";
     WARMUP = "nacos.naming.data.warmup", "false";
+    RAFT_ELECTION = "nacos.core.protocol.raft.data.election_timeout_ms", "1000";
+    RAFT_SNAPSHOT = "nacos.core.protocol.raft.data.snapshot_interval_secs", "1800";
     AUTH = "nacos.core.auth.enabled", "false";
     AUTH_TYPE = "nacos.core.auth.system.type", "nacos";
     TOKEN_KEY = "nacos.core.auth.default.token.secret.key", "";

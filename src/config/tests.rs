@@ -176,6 +176,7 @@ fn defaults_are_those_of_the_design() {
     };
     assert_eq!(config.http, http);
     assert_eq!(config.push_allow_client_ip, []);
+    assert_eq!(config.raft, RaftSettings { election_timeout_ms: 1_000, snapshot_interval_s: 1_800 });
     assert_eq!(config.commit, CommitLimits { queue_len: 16_384, batch_rows: 4096 });
     let naming = NamingSettings {
         expire_instance: true,
@@ -217,6 +218,8 @@ fn every_bad_value_says_key_value_source_and_what_is_allowed() {
         ("nacos.core.protocol.distro.data.verify_interval_ms=99", "a whole number from 100 to 3600000"),
         ("nacos.naming.data.warmup=maybe", "true or false"),
         ("nacos.core.member.lookup.type=dns", "one of file, address-server"),
+        ("nacos.core.protocol.raft.data.election_timeout_ms=100", "a whole number from 200 to 60000"),
+        ("nacos.core.protocol.raft.data.snapshot_interval_secs=0", "a whole number from 1 to 604800"),
         ("nacos.core.auth.enabled=2", "true or false"),
         ("nacre.store.durability=fast", "one of synced, written, interval, off"),
         ("nacre.store.interval-ms=0", "a whole number from 1 to 60000"),

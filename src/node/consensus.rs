@@ -1,5 +1,6 @@
 //! This server's part in the group that agrees on what Nacos keeps by Raft.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::result::Result;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::cluster::members::Members;
 use crate::cluster::message::Failure;
 use crate::cluster::peer::{Bounds, Outgoing, Peers};
 use crate::commit::Commit;
-use crate::config::{self, Config};
+use crate::config::{self, Config, RaftSettings};
 use crate::consensus::{Consensus, FOLDER, GroupState, Options, Transport, leave_behind};
 use crate::error::Error;
 use crate::model::command::Command;
@@ -28,6 +29,8 @@ const BOUNDS: Bounds =
 const OK: u16 = 200;
 /// How often what this server reports of the group is brought up to date.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
+/// How long a write waits for the others.
+const WRITE_TIMEOUT_MS: u64 = 5_000;
 
 /// Takes up that part, if there are other members; then commands that come from inside (empty services that go) take the way
 /// through the group too. In a runtime, before the server listens.
@@ -40,7 +43,10 @@ pub(super) async fn start(
     restored: &RestoreReport,
     cluster: Option<&Arc<Cluster>>,
 ) -> Result<Option<Consensus>, Error> {
-    let options = options(config, restored);
+    let mut options = options(config.raft, config.data_dir.join(FOLDER));
+    options.durability = durability(config.store.durability);
+    // The registry may lack rows that the group knows this server had.
+    options.afresh = restored.damage.is_some();
     let Some(cluster) = cluster else {
         leave_behind(&options.dir)?;
         return Ok(None);
@@ -88,17 +94,25 @@ fn wall_now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_millis() as u64).unwrap_or_default()
 }
 
-fn options(config: &Config, restored: &RestoreReport) -> Options {
+/// A leader is heard of often enough that a lost message or two don't matter.
+fn options(settings: RaftSettings, dir: PathBuf) -> Options {
+    let longest = settings.election_timeout_ms;
     Options {
-        durability: match config.store.durability {
-            config::Durability::Synced => Durability::Synced,
-            config::Durability::Written => Durability::Written,
-            config::Durability::Interval => Durability::Interval,
-            config::Durability::Off => Durability::Off,
-        },
-        // The registry may lack rows that the group knows this server had.
-        afresh: restored.damage.is_some(),
-        ..Options::new(config.data_dir.join(FOLDER))
+        heartbeat_ms: longest / 5,
+        election_ms: (longest / 2, longest),
+        // A write waits for the election of another leader.
+        write_timeout_ms: WRITE_TIMEOUT_MS.max(longest * 3),
+        snapshot_interval_ms: settings.snapshot_interval_s * 1_000,
+        ..Options::new(dir)
+    }
+}
+
+fn durability(durability: config::Durability) -> Durability {
+    match durability {
+        config::Durability::Synced => Durability::Synced,
+        config::Durability::Written => Durability::Written,
+        config::Durability::Interval => Durability::Interval,
+        config::Durability::Off => Durability::Off,
     }
 }
 
@@ -139,6 +153,14 @@ fn raft_address(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_follow_the_properties() {
+        let settings = RaftSettings { election_timeout_ms: 5_000, snapshot_interval_s: 60 };
+        let options = options(settings, PathBuf::new());
+        assert_eq!((options.heartbeat_ms, options.election_ms), (1_000, (2_500, 5_000)));
+        assert_eq!((options.write_timeout_ms, options.snapshot_interval_ms), (15_000, 60_000));
+    }
 
     #[test]
     fn meta_data_have_the_addresses_of_the_reference() {

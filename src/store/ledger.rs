@@ -149,6 +149,13 @@ impl Ledger {
         self.disk.as_ref().is_some_and(|disk| disk.table.is_none())
     }
 
+    /// Makes syncs fail until it is healed.
+    #[cfg(test)]
+    pub(crate) fn break_disk(&self) {
+        let table = self.disk.as_ref().and_then(|disk| disk.table.as_ref());
+        table.unwrap().faults.sync.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Keeps `snapshot`, durably, in place of the one before.
     ///
     /// # Errors
@@ -436,8 +443,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut first = ledger(dir.path());
         first.write(put(1..3)).unwrap();
-        let faults = &first.disk.as_ref().unwrap().table.as_ref().unwrap().faults;
-        faults.sync.store(true, std::sync::atomic::Ordering::Relaxed);
+        first.break_disk();
         assert!(first.write(put(3..4)).unwrap_err().contains("as asked"));
         assert!(first.has_failed() && first.write(put(4..5)).is_err());
         first.heal().unwrap();

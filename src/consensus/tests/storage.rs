@@ -77,3 +77,21 @@ async fn no_part_of_an_entry_is_carried_out_twice() {
     assert_eq!(other.unwrap().applied_state().await.unwrap().0, None);
     commit.stop();
 }
+
+#[tokio::test]
+async fn who_waits_for_a_sick_disk_waits_until_it_is_well() {
+    use crate::store::ledger::Writing;
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), Durability::Synced, 0, PATIENCE).unwrap();
+    ledger.break_disk();
+    let keeper = Keeper::start(ledger).unwrap();
+    let put = |number: u64| Writing { put: vec![(number, [7].into())], ..Writing::default() };
+    let since = Instant::now();
+    keeper.write(put(1)).await.unwrap();
+    assert!(since.elapsed() > Duration::from_millis(150), "it was healed before it was said to be written");
+    keeper.write(put(2)).await.unwrap();
+    keeper.close(PATIENCE).await;
+    assert!(keeper.write(put(3)).await.is_err(), "closed");
+    let again = Ledger::open(dir.path(), Durability::Synced, 0, PATIENCE).unwrap();
+    assert_eq!(again.content().entries.keys().copied().collect::<Vec<_>>(), [1, 2]);
+}
