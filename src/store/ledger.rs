@@ -1,5 +1,5 @@
 //! What a group of servers has to remember beside the rows: numbered entries, a few named records, one snapshot. It knows
-//! nothing of what they mean. On disk it has a folder and generations of its own, made of the same guarded [`Table`] as the
+//! nothing of what they mean. On disk it has a folder and generations of its own, made of the same guarded `table` as the
 //! store, so that nothing that happens to the store's generations touches it, and the other way round.
 //!
 //! The whole ledger is also in memory (entries go when a snapshot holds what they did), so after a failed write it is
