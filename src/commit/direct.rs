@@ -35,3 +35,86 @@ pub fn carry_out(registry: &Registry, command: Command, now: Now) -> Done {
     let (changes, _) = batch.apply(registry, now, None, &Status::default());
     Done { rows, changes, origin, outcome }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::peer::{Datum, Merge, Removed, Told, Trace};
+    use crate::model::{Instance, InstanceKey, ServiceKey};
+
+    const START: Now = Now { awake_ms: 1_000_000, wall_ms: 5_000_000 };
+
+    fn later(ms: u64) -> Now {
+        Now { awake_ms: START.awake_ms + ms, wall_ms: START.wall_ms + ms }
+    }
+
+    fn key() -> InstanceKey {
+        let service = ServiceKey::new("public", "g@@s");
+        InstanceKey { service, cluster: "DEFAULT".into(), ip: "10.0.0.1".into(), port: 80, ephemeral: true }
+    }
+
+    /// With one instance, registered at the start.
+    fn registry() -> Registry {
+        let registry = Registry::default();
+        registry.removals().start(START.wall_ms);
+        carry_out(&registry, Command::Register(key(), Instance::default()), START).outcome.unwrap();
+        registry
+    }
+
+    fn told(healthy: bool, changed_ms: u64, heard_ago_ms: u64, from_owner: bool) -> Command {
+        let trace = Some(Trace { changed_ms, heard_ago_ms: Some(heard_ago_ms) });
+        let instance = Arc::new(Instance { healthy, ..Instance::default() });
+        let told = Told { key: key(), instance, last_beat_ms: 0, trace };
+        let datum = Datum { service: key().service, told: vec![told], removed: None };
+        Command::Merge(vec![Merge { datum, whole: false, from_owner }])
+    }
+
+    fn removal(removed_ms: u64, from_owner: bool) -> Command {
+        let removed = Some(Removed { since_ms: 0, keys: vec![(key(), removed_ms)] });
+        let datum = Datum { service: key().service, told: Vec::new(), removed };
+        Command::Merge(vec![Merge { datum, whole: false, from_owner }])
+    }
+
+    #[test]
+    fn silence_does_not_count_as_a_change_and_a_removal_by_it_is_dated_back() {
+        let registry = registry();
+        let slot = registry.find(&key()).unwrap();
+        let last_beat_ms = slot.last_beat_ms();
+        carry_out(&registry, Command::Fade { key: key(), last_beat_ms }, later(16_000));
+        assert!(!slot.instance().healthy && slot.changed_ms() == START.wall_ms);
+        carry_out(&registry, Command::Expire { key: key(), last_beat_ms }, later(32_000));
+        assert!(slot.is_gone());
+        assert_eq!(registry.removals().when(&key()), Some(START.wall_ms + 8_000));
+    }
+
+    #[test]
+    fn who_hears_a_client_knows_better_than_the_owner_that_it_lives() {
+        let registry = registry();
+        let slot = registry.find(&key()).unwrap();
+        slot.touch(START.awake_ms + 20_000);
+        let done = carry_out(&registry, told(false, START.wall_ms, 25_000, true), later(25_000));
+        assert_eq!(done.outcome.unwrap(), Outcome::Merged(vec![key()]), "the owner should hear of it");
+        assert!(slot.instance().healthy);
+        carry_out(&registry, told(false, START.wall_ms, 40_000, true), later(40_000));
+        assert!(!slot.instance().healthy, "nothing was heard for 20 s");
+        carry_out(&registry, told(true, START.wall_ms, 30_000, false), later(41_000));
+        assert!(!slot.instance().healthy, "nobody has heard anything newer");
+        carry_out(&registry, told(true, START.wall_ms, 2_000, false), later(42_000));
+        assert!(slot.instance().healthy && slot.last_beat_ms() == START.awake_ms + 40_000);
+    }
+
+    #[test]
+    fn a_copy_that_its_owner_vouched_for_outlives_the_verdict_of_others() {
+        let registry = registry();
+        carry_out(&registry, removal(START.wall_ms + 8_000, false), later(32_000));
+        assert!(registry.find(&key()).is_none(), "nothing was heard since");
+        let registry = self::registry();
+        registry.find_service(&key().service).unwrap().vouch(START.awake_ms + 30_000);
+        carry_out(&registry, removal(START.wall_ms + 8_000, false), later(32_000));
+        assert!(registry.find(&key()).is_some(), "it was healthy 2 s ago: it beat within the 16 s before");
+        carry_out(&registry, removal(START.wall_ms + 31_000, false), later(32_000));
+        assert!(registry.find(&key()).is_none(), "that was later");
+    }
+}

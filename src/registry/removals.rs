@@ -148,4 +148,14 @@ mod tests {
         removals.note(&key("a"), 4_000, 9_000);
         assert_eq!(removals.of(&key("a").service, 5_000 + KEEP_MS), Some((5_000, vec![(key("a"), 9_000)])));
     }
+
+    #[test]
+    fn what_a_peer_knew_before_is_known_from_then_on() {
+        let removals = Removals::default();
+        removals.start(50_000);
+        removals.know_since(10_000);
+        removals.know_since(20_000);
+        assert_eq!(removals.of(&key("a").service, 60_000), Some((10_000, Vec::new())));
+        assert_eq!(removals.of(&key("a").service, 20_000 + KEEP_MS), Some((20_000, Vec::new())));
+    }
 }

@@ -545,7 +545,7 @@ impl World {
             (Some(Reply::Unavailable) | None, _) => {
                 client.server = (client.server + 1) % nodes;
                 client.attempts += 1;
-                if client.attempts % nodes == 0 {
+                if client.attempts.is_multiple_of(nodes) {
                     again_ms = PAUSE_MS;
                 }
             }

@@ -72,7 +72,7 @@ fn assert_near(log: &[(u64, &str, String)], expected: &[(u64, &str, &str)]) {
     assert_eq!(log.len(), expected.len(), "{shown}");
     for ((at, what, who), (limit, wanted, whose)) in log.iter().zip(expected) {
         assert_eq!((*what, who.as_str()), (*wanted, *whose), "{shown}");
-        let (soonest, latest) = (limit + GRACE_MS, limit + GRACE_MS + 500);
+        let (soonest, latest) = (limit + EXPIRY_GRACE_MS, limit + EXPIRY_GRACE_MS + 500);
         assert!(*at > soonest && *at < latest, "{shown}");
     }
 }
