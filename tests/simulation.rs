@@ -25,6 +25,8 @@ mod network;
 mod node;
 #[path = "simulation/regressions.rs"]
 mod regressions;
+#[path = "simulation/requests.rs"]
+mod requests;
 #[path = "simulation/sabotage.rs"]
 mod sabotage;
 #[path = "simulation/world.rs"]

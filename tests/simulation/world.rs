@@ -6,11 +6,10 @@ use std::sync::Arc;
 use fastrand::Rng;
 use nacre::cluster::core::Action;
 use nacre::cluster::message::{Answer, Failure, Request};
-use nacre::cluster::ownership::Owner;
 use nacre::model::command::Command;
 use nacre::model::peer::{Gap, Phase, Standing};
 
-use crate::client::{self, BEAT_MS, Client, Goal, Op, PATIENCE_MS, PAUSE_MS, Reply};
+use crate::client::{Client, Op, Reply};
 use crate::faults::{Fault, Story};
 use crate::network::Network;
 use crate::node::{Job, Node, Then, address, node_at};
@@ -18,12 +17,11 @@ use crate::sabotage::Sabotage;
 
 /// How often a node looks what is due.
 const TICK_MS: u64 = 100;
-const FORWARD_MS: u64 = 2_000;
 const CLIENTS_OF_A_SERVICE: usize = 3;
 /// Lines that are kept of what happened.
 const MAX_TRACE: usize = 20_000;
 
-enum Event {
+pub(crate) enum Event {
     Tick { node: usize, epoch: u32 },
     Commit { node: usize, epoch: u32 },
     Arrive(u64),
@@ -35,12 +33,12 @@ enum Event {
 }
 
 /// What comes back from a node.
-enum Heard {
+pub(crate) enum Heard {
     Answer(Answer),
     Reply(Reply),
 }
 
-enum Body {
+pub(crate) enum Body {
     Core { id: u64, request: Option<Request> },
     Forward { ask: u64 },
 }
@@ -55,11 +53,11 @@ struct Flight {
 }
 
 /// A request of a client.
-struct Ask {
-    client: usize,
-    node: usize,
-    op: Op,
-    tries: u32,
+pub(crate) struct Ask {
+    pub(crate) client: usize,
+    pub(crate) node: usize,
+    pub(crate) op: Op,
+    pub(crate) tries: u32,
 }
 
 /// Messages by what they are.
@@ -82,12 +80,12 @@ pub(crate) struct World {
     pub(crate) expired_live: Vec<String>,
     pub(crate) rng: Rng,
     services: usize,
-    sabotage: Sabotage,
+    pub(crate) sabotage: Sabotage,
     queue: BTreeMap<(u64, u64), Event>,
     parked: Vec<(usize, Event)>,
-    next: u64,
+    pub(crate) next: u64,
     flights: BTreeMap<u64, Flight>,
-    asks: BTreeMap<u64, Ask>,
+    pub(crate) asks: BTreeMap<u64, Ask>,
 }
 
 impl World {
@@ -139,7 +137,7 @@ impl World {
         }
     }
 
-    fn push(&mut self, at: u64, event: Event) {
+    pub(crate) fn push(&mut self, at: u64, event: Event) {
         self.next += 1;
         self.queue.insert((at, self.next), event);
     }
@@ -228,7 +226,7 @@ impl World {
         }
     }
 
-    fn enqueue(&mut self, node: usize, job: Job) {
+    pub(crate) fn enqueue(&mut self, node: usize, job: Job) {
         let lasts_ms = self.rng.u64(0..4);
         let at = self.at;
         let Some(process) = &mut self.nodes[node].process else { return };
@@ -318,7 +316,7 @@ impl World {
         self.fly(from, to, wait_ms, Body::Core { id, request: Some(request) });
     }
 
-    fn fly(&mut self, from: usize, to: usize, wait_ms: u64, body: Body) {
+    pub(crate) fn fly(&mut self, from: usize, to: usize, wait_ms: u64, body: Body) {
         self.next += 1;
         let call = self.next;
         let epoch = self.nodes[from].epoch;
@@ -383,7 +381,7 @@ impl World {
         self.send_back(call, Heard::Answer(answer));
     }
 
-    fn send_back(&mut self, call: u64, heard: Heard) {
+    pub(crate) fn send_back(&mut self, call: u64, heard: Heard) {
         self.lead_back(call, Ok(heard));
     }
 
@@ -413,156 +411,6 @@ impl World {
             }
             Body::Forward { ask } => self.forwarded(node, ask, flight.to, result),
         }
-    }
-
-    // Requests of clients
-
-    fn act(&mut self, number: usize) {
-        let client = &self.clients[number];
-        let (Some(op), None) = (client.next(), client.ask) else { return };
-        self.next += 1;
-        let ask = self.next;
-        let node = client.server;
-        self.clients[number].ask = Some(ask);
-        self.asks.insert(ask, Ask { client: number, node, op, tries: 0 });
-        let delay_ms = self.rng.u64(1..4);
-        self.push(self.at + delay_ms, Event::Ask(ask));
-        self.push(self.at + PATIENCE_MS, Event::Replied(ask, None));
-    }
-
-    fn serve(&mut self, ask: u64) {
-        let Some(asked) = self.asks.get_mut(&ask) else { return };
-        let (node, client) = (asked.node, asked.client);
-        if !self.nodes[node].is_running() {
-            return self.push(self.at + 1, Event::Replied(ask, None));
-        }
-        if !self.nodes[node].serves() || self.nodes[node].closed {
-            return self.push(self.at + 1, Event::Replied(ask, Some(Reply::Unavailable)));
-        }
-        asked.tries += 1;
-        let may_go_on = asked.tries <= 3;
-        match self.nodes[node].owner(&self.clients[client].key.service) {
-            Some(owner) if may_go_on => self.fly(node, owner, FORWARD_MS, Body::Forward { ask }),
-            _ => self.handle(node, ask, None),
-        }
-    }
-
-    fn forwarded(&mut self, node: usize, ask: u64, to: usize, result: Result<Heard, Failure>) {
-        let now_ms = self.nodes[node].now(self.at).awake_ms;
-        let members = self.nodes[node].process.as_ref().unwrap().members.clone();
-        match result {
-            Ok(Heard::Reply(Reply::Unavailable)) => self.handle(node, ask, None),
-            Ok(Heard::Reply(reply)) => self.send_reply(ask, None, reply),
-            Ok(Heard::Answer(_)) => unreachable!(),
-            Err(Failure::Refused) => {
-                members.note_failure(&address(to), true, now_ms);
-                self.serve(ask);
-            }
-            Err(_) => {
-                members.note_failure(&address(to), false, now_ms);
-                if self.sabotage == Sabotage::NeverHandlesForOthers {
-                    return self.send_reply(ask, None, Reply::Unavailable);
-                }
-                self.handle(node, ask, None);
-            }
-        }
-    }
-
-    /// The node does it itself.
-    fn handle(&mut self, node: usize, ask: u64, via: Option<u64>) {
-        // Whoever asked has gone.
-        let Some(Ask { client, op, .. }) = self.asks.get(&ask) else { return };
-        let key = self.clients[*client].key.clone();
-        let now = self.nodes[node].now(self.at);
-        let command = match *op {
-            Op::Register(version) => Command::Register(key, client::instance(version)),
-            Op::Deregister => Command::Deregister(key),
-            Op::Beat => {
-                let process = self.nodes[node].process.as_mut().unwrap();
-                let Some(slot) = process.registry.find(&key) else {
-                    self.tell(|| format!("node {node}: no {} of {}", key.ip, key.service.name));
-                    return self.send_reply(ask, via, Reply::NotFound);
-                };
-                slot.touch(now.awake_ms);
-                // The owner could not be asked: what happens here is told, so that it hears of it all the same.
-                if process.members.view().owner(&key.service.name) != Owner::Here {
-                    process.core.note(&key.service, &key, now);
-                }
-                if slot.with(|instance| instance.healthy) {
-                    return self.send_reply(ask, via, Reply::Done);
-                }
-                Command::Heal(key)
-            }
-        };
-        if *op != Op::Beat {
-            let op = *op;
-            let ip = self.clients[*client].key.ip.clone();
-            self.tell(|| format!("node {node}: {op:?} of {ip}"));
-        }
-        self.enqueue(node, Job { command: Some(command), then: Then::Reply { ask, via } });
-    }
-
-    fn send_reply(&mut self, ask: u64, via: Option<u64>, reply: Reply) {
-        match via {
-            Some(call) => self.send_back(call, Heard::Reply(reply)),
-            None => self.push(self.at + 1, Event::Replied(ask, Some(reply))),
-        }
-    }
-
-    fn replied(&mut self, ask: u64, reply: Option<Reply>) {
-        let Some(Ask { client: number, op, .. }) = self.asks.remove(&ask) else { return };
-        let (at, nodes) = (self.at, self.nodes.len());
-        let client = &mut self.clients[number];
-        client.ask = None;
-        if client.goal == Goal::Dead {
-            return;
-        }
-        let mut again_ms = 1;
-        match (reply, op) {
-            (Some(Reply::Done), op) => {
-                client.attempts = 0;
-                match op {
-                    Op::Register(version) => {
-                        if client.since_ms == 0 {
-                            client.since_ms = at;
-                        }
-                        client.acked = Some(version);
-                        client.heard_ms = at;
-                    }
-                    Op::Beat => client.heard_ms = at,
-                    Op::Deregister => (client.ended_ms, client.acked) = (at, None),
-                }
-                if client.acked == Some(client.version) {
-                    again_ms = BEAT_MS;
-                }
-            }
-            (Some(Reply::NotFound), _) => {
-                client.attempts = 0;
-                client.acked = None;
-                client.again += 1;
-                self.tell(|| format!("client {number} has to register again"));
-            }
-            (Some(Reply::Unavailable) | None, _) => {
-                client.server = (client.server + 1) % nodes;
-                client.attempts += 1;
-                if client.attempts.is_multiple_of(nodes) {
-                    again_ms = PAUSE_MS;
-                }
-            }
-        }
-        self.push(at + again_ms, Event::Client(number));
-    }
-
-    /// A client wants something else.
-    pub(crate) fn change_client(&mut self, number: usize, change: impl FnOnce(&mut Client)) {
-        let client = &mut self.clients[number];
-        change(client);
-        if client.goal == Goal::Dead {
-            client.ended_ms = self.at;
-        }
-        let goal = client.goal;
-        self.tell(|| format!("client {number}: {goal:?}"));
-        self.push(self.at, Event::Client(number));
     }
 
     // Faults
