@@ -176,6 +176,7 @@ impl Judge {
         if lost > 0 {
             self.figures.add_pause(lost);
             tracing::warn!(lost_ms = lost, "the process was paused; that time counts against no instance");
+            self.registry.resume(lost, self.clock.now_ms().saturating_add(step));
         }
         self.clock.advance(step);
     }

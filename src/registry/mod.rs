@@ -187,6 +187,15 @@ impl Registry {
         self.services().iter().for_each(|service| service.grant_grace(now_ms));
     }
 
+    /// This process was stopped for `lost_ms`, which the clock of `now_ms` (awake) does not count: what was heard before
+    /// that is so much longer ago, and every instance has its full time to beat from now on.
+    pub fn resume(&self, lost_ms: u64, now_ms: u64) {
+        for service in self.services() {
+            service.grant_grace(now_ms);
+            service.set_back(lost_ms);
+        }
+    }
+
     /// Carries a row out at awake time `now_ms`. `renew` sets the time of the last beat to that, as registrations
     /// do; a new instance has it in any case. `None`: there was nothing to change.
     pub fn apply(&self, row: Row, now_ms: u64, renew: bool) -> Option<Change> {

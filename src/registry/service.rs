@@ -367,6 +367,13 @@ impl Service {
         slot.last_beat_ms().max(self.grace_ms.load(Ordering::Relaxed))
     }
 
+    /// All that was heard is `lost_ms` longer ago than it seems.
+    pub(super) fn set_back(&self, lost_ms: u64) {
+        let earlier = |vouched_ms: u64| Some(vouched_ms.saturating_sub(lost_ms));
+        let _ = self.vouched_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
+        self.state.read().slots.iter().for_each(|slot| slot.set_back(lost_ms));
+    }
+
     /// At awake time `now_ms` another server, which owns it, has the same ephemeral instances with the same health.
     pub fn vouch(&self, now_ms: u64) {
         self.vouched_ms.store(now_ms, Ordering::Relaxed);

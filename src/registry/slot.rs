@@ -91,6 +91,11 @@ impl Slot {
         self.last_beat_ms.fetch_max(heard_ms, Ordering::Relaxed);
     }
 
+    pub(super) fn set_back(&self, lost_ms: u64) {
+        let earlier = |heard_ms: u64| (heard_ms > 0).then(|| heard_ms.saturating_sub(lost_ms).max(1));
+        let _ = self.last_beat_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
+    }
+
     /// When it was last changed, epoch ms of the server that changed it; 0: nobody knows.
     pub fn changed_ms(&self) -> u64 {
         self.changed_ms.load(Ordering::Relaxed)

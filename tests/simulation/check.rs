@@ -71,7 +71,7 @@ pub(crate) fn play(world: &mut World, story: &Story) -> Result<Figures, String> 
         watch(world, story, at, true, &mut figures)?;
         world.suffer(&fault);
     }
-    watch(world, story, story.healed_ms + SETTLE_MS, true, &mut figures)?;
+    watch(world, story, story.healed_ms + SETTLE_MS + (story.nodes as u64 - 3) * 2_000, true, &mut figures)?;
     soon(world, story, &mut figures, |world| all_equal(world).and_then(|()| live_are_listed(world, story)))?;
     watch(world, story, story.healed_ms + UNDEAD_MS, false, &mut figures)?;
     dead_are_gone(world)?;
@@ -104,7 +104,7 @@ fn begin(world: &mut World, story: &Story) -> Result<(), String> {
         }
     }
     let (changes, nodes) = (world.counts.changes, story.nodes as u64);
-    if changes > world.clients.len() as u64 * (nodes - 1) {
+    if changes > (world.clients.len() as u64 + 3) * (nodes - 1) {
         return Err(format!("{changes} messages to tell {nodes} nodes of {} instances", world.clients.len()));
     }
     Ok(())
@@ -191,7 +191,9 @@ fn look(world: &mut World, story: &Story, figures: &mut Figures) -> Result<(), S
         } else if server.serves() && !server.hung && client.seen_on == Some(client.server) {
             let since = *world.clients[number].missing_ms.get_or_insert(at);
             figures.longest_missing_ms = figures.longest_missing_ms.max(at - since);
-            if at - since > MISSING_MS {
+            // Of a message that was lost it is known after ten seconds.
+            let limit_ms = if story.kind == Kind::Chaos { MISSING_MS + 10_000 } else { MISSING_MS };
+            if at - since > limit_ms {
                 return Err(format!(
                     "at {at} {} is missing on its server {} for too long",
                     client_name(world, number),

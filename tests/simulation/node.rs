@@ -198,7 +198,11 @@ impl Node {
         let passed_ms = at - process.moved_ms;
         process.moved_ms = at;
         let absence = if sabotage == Sabotage::CountsOwnAbsence { u64::MAX } else { MAX_STEP_MS };
-        process.clock.advance(passed_ms.min(absence));
+        let step_ms = passed_ms.min(absence);
+        if passed_ms > step_ms {
+            process.registry.resume(passed_ms - step_ms, process.clock.now_ms() + step_ms);
+        }
+        process.clock.advance(step_ms);
         let members = process.members.clone();
         let all = sabotage == Sabotage::EverybodyExpires;
         process.expiry.tick(process.clock.now_ms(), true, &|name| all || members.view().is_owner(name))

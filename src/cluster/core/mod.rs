@@ -119,7 +119,7 @@ struct Taking {
     from: Arc<str>,
     /// The last piece of what the start waits for: since when the sender knows what was taken out (epoch ms).
     completes_start: Option<u64>,
-    /// What the owner of a service may not have heard, and who that is.
+    /// What the owner of a service, or as such this server alone, has heard of, and who is to hear it too.
     news: Vec<(Arc<str>, InstanceKey)>,
 }
 
@@ -272,8 +272,8 @@ impl Core {
         {
             back.iter().for_each(|key| peer.outbox.add(&key.service, Some(key), now.awake_ms));
         }
-        for (owner, key) in news {
-            if let Some(peer) = self.peers.get_mut(&owner).filter(|peer| peer.up) {
+        for (to, key) in news {
+            if let Some(peer) = self.peers.get_mut(&to).filter(|peer| peer.up) {
                 peer.outbox.add(&key.service, Some(&key), now.awake_ms);
             }
         }
@@ -328,15 +328,16 @@ impl Core {
     }
 
     /// A member that can't reach the owner of a service handles requests for it itself, and tells everybody it can reach.
-    /// Whoever hears of something new passes it on to the owner: else that takes clients for silent that beat elsewhere.
-    /// What is not new here goes no further, so nothing goes round for ever.
+    /// Whoever hears of something new passes it on to the owner, which else takes clients for silent that beat elsewhere,
+    /// and the owner to all. What is not new here goes no further, so nothing goes round for ever.
     fn news(&self, from: &str, parts: &[Part], now: Now) -> Vec<(Arc<str>, InstanceKey)> {
         let mut news = Vec::new();
         for Part { datum, .. } in parts {
-            let Owner::Peer(owner) = self.view.owner(&datum.service.name) else { continue };
-            if **owner == *from {
-                continue;
-            }
+            let to: Vec<&Arc<str>> = match self.view.owner(&datum.service.name) {
+                Owner::Peer(owner) if **owner == *from => continue,
+                Owner::Peer(owner) => vec![owner],
+                Owner::Here => self.peers.keys().filter(|address| ***address != *from).collect(),
+            };
             let is_new = |told: &Told| {
                 let (Some(trace), Some(slot)) = (told.trace, self.registry.find(&told.key)) else { return true };
                 let heard_ms = trace.heard_ago_ms.map_or(0, |ago_ms| now.awake_before(ago_ms));
@@ -345,7 +346,8 @@ impl Core {
             let told = datum.told.iter().filter(|told| is_new(told)).map(|told| &told.key);
             let removed = datum.removed.iter().flat_map(|removed| removed.keys.iter().map(|(key, _)| key));
             let removed = removed.filter(|key| self.registry.find(key).is_some());
-            news.extend(told.chain(removed).map(|key| (owner.clone(), key.clone())));
+            let keys = told.chain(removed);
+            news.extend(keys.flat_map(|key| to.iter().map(move |to| (Arc::clone(to), key.clone()))));
         }
         news
     }

@@ -16,6 +16,9 @@ use crate::model::peer::{Merge, Told, Trace};
 use crate::model::{Instance, InstanceKey, Row, ServiceKey};
 use crate::registry::{Registry, Service, Slot, is_cluster_name};
 
+/// By so much two servers may differ on when a client was heard of: their clocks differ, and messages take time.
+const SKEW_MS: u64 = 1_000;
+
 /// Takes in lists. What no server may hold (names, sizes) is left out.
 pub(super) fn merge(registry: &Registry, merges: &[Merge], now: Now) -> Resolved {
     let mut taking = Taking { registry, now, steps: Vec::new(), back: Vec::new() };
@@ -159,15 +162,18 @@ impl Taking<'_> {
         slot.changed_ms().max(lived_ms)
     }
 
+    /// Whether an instance that is here lived after `removed_ms`. Whoever is told that it did must find so too.
+    fn outlived(&self, service: &Service, slot: &Slot, removed_ms: u64) -> bool {
+        slot.changed_ms() > removed_ms || self.alive_here_ms(service, slot) > removed_ms.saturating_add(SKEW_MS)
+    }
+
     fn removed(&mut self, merge: &Merge, key: &InstanceKey, removed_ms: u64, service: Option<&Service>) {
         if !key.ephemeral || key.service != merge.datum.service {
             return;
         }
         let found = service.and_then(|service| Some((service, service.find(&key.cluster, &key.ip, key.port, true)?)));
         match found {
-            Some((service, slot)) if self.alive_here_ms(service, &slot) <= removed_ms => {
-                self.remove(key.clone(), removed_ms)
-            }
+            Some((service, slot)) if !self.outlived(service, &slot, removed_ms) => self.remove(key.clone(), removed_ms),
             Some(_) if merge.from_owner => self.back.push(key.clone()),
             Some(_) => {}
             None => self.steps.push(Step::WasRemoved(key.clone(), removed_ms)),
