@@ -90,7 +90,12 @@ impl Start {
     }
 
     pub(super) fn wants_to_meet(&self, address: &str) -> bool {
-        self.phase != Phase::Ready && !matches!(self.met.get(address), Some(Met::Missed(MAX_MISSED..)))
+        match self.phase {
+            // It can't do without, so it never gives up.
+            Phase::Loading => true,
+            Phase::Restored => !matches!(self.met.get(address), Some(Met::Missed(MAX_MISSED..))),
+            Phase::Ready => false,
+        }
     }
 
     /// The member said how it stands; `None`: it isn't there. `Some(None)`: it is another kind of server.
