@@ -164,3 +164,20 @@ fn names_have_their_characters() {
     );
     assert!(is_cluster_name("Az-09") && !is_cluster_name("a_b") && !is_cluster_name("") && !is_cluster_name("a.b"));
 }
+
+#[test]
+fn after_a_pause_what_was_heard_is_older_and_everybody_has_time() {
+    let registry = Registry::default();
+    let slot = put(&registry, key("g@@s", "c", "10.0.0.1", true));
+    let service = registry.service("ns", "g@@s").unwrap();
+    slot.touch(100_000);
+    service.vouch(120_000);
+    registry.resume(30_000, 121_000);
+    assert_eq!((slot.last_beat_ms(), service.silent_from_ms(&slot)), (70_000, 121_000));
+    assert_eq!(service.lived_ms(&slot), 90_000 - 15_000 - EXPIRY_GRACE_MS);
+    registry.resume(1_000_000, 122_000);
+    assert_eq!(slot.last_beat_ms(), 1, "0 would be never");
+    slot.touch(0);
+    registry.resume(5, 123_000);
+    assert_eq!((slot.last_beat_ms(), service.lived_ms(&slot)), (0, 0));
+}
