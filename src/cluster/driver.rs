@@ -45,6 +45,10 @@ impl Notes {
         }
     }
 
+    pub(super) fn add(&self, key: InstanceKey) {
+        self.0.lock().insert(key);
+    }
+
     pub(super) fn take(&self) -> HashSet<InstanceKey> {
         std::mem::take(&mut self.0.lock())
     }

@@ -28,6 +28,7 @@ use peer::Peers;
 
 use crate::commit::Commit;
 use crate::error::{Error, Result};
+use crate::model::InstanceKey;
 use crate::model::clock::{AwakeClock, Now};
 use crate::model::peer::{Phase, Standing};
 use crate::registry::Registry;
@@ -111,6 +112,14 @@ impl Cluster {
     /// `distroEnabled` off every server is, for all.
     pub fn is_owner(&self, name: &str) -> bool {
         !self.registry.settings().switches().distro_enabled || self.members.view().is_owner(name)
+    }
+
+    /// A beat came for an instance of the service with this grouped name. Its owner is told of those that came here
+    /// because it could not be reached.
+    pub fn note_beat(&self, name: &str, key: impl FnOnce() -> InstanceKey) {
+        if !self.members.view().is_owner(name) {
+            self.notes.add(key());
+        }
     }
 
     /// How far others can rely on this server.

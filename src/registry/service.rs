@@ -169,6 +169,8 @@ pub struct Service {
     grace_ms: AtomicU64,
     /// When the owner last had the same ephemeral instances as this server, awake ms; 0: never.
     vouched_ms: AtomicU64,
+    /// The state that this was said of.
+    vouched_version: AtomicU64,
     lists: RwLock<Lists>,
 }
 
@@ -209,6 +211,7 @@ impl Service {
             last_ref_ms: AtomicU64::new(0),
             grace_ms: AtomicU64::new(0),
             vouched_ms: AtomicU64::new(0),
+            vouched_version: AtomicU64::new(0),
             lists: RwLock::default(),
         }
     }
@@ -376,13 +379,17 @@ impl Service {
 
     /// At awake time `now_ms` another server, which owns it, has the same ephemeral instances with the same health.
     pub fn vouch(&self, now_ms: u64) {
+        let _unchanged = self.state.read();
+        self.vouched_version.store(self.version.load(Ordering::Relaxed), Ordering::Relaxed);
         self.vouched_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// The latest awake time in ms at which the client of `slot` is known to have lived; 0: none. Beats are heard by
     /// the owner alone. Who it calls healthy has beaten there within its timeout.
     pub fn lived_ms(&self, slot: &Slot) -> u64 {
-        let vouched_ms = self.vouched_ms.load(Ordering::Relaxed);
+        // What came later the owner has said nothing of.
+        let vouched = slot.born() < self.vouched_version.load(Ordering::Relaxed);
+        let vouched_ms = if vouched { self.vouched_ms.load(Ordering::Relaxed) } else { 0 };
         let (healthy, timeout_ms) = slot.with(|known| (known.healthy, known.beat_timeout_ms()));
         let beaten_ms = if healthy { vouched_ms.saturating_sub(timeout_ms + EXPIRY_GRACE_MS) } else { 0 };
         slot.last_beat_ms().max(beaten_ms)
@@ -455,7 +462,7 @@ impl Service {
             return (slot, false);
         }
         let cluster = state.ensure_cluster(&key.cluster);
-        let slot = Arc::new(Slot::new(cluster, key, instance, now_ms));
+        let slot = Arc::new(Slot::new(cluster, key, instance, now_ms, self.version.load(Ordering::Relaxed)));
         state.slots.insert_unique(hash_slot(&slot), slot.clone(), hash_slot);
         state.persistent += usize::from(!slot.is_ephemeral());
         self.changed();

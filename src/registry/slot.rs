@@ -17,12 +17,14 @@ pub struct Slot {
     gone: AtomicBool,
     last_beat_ms: AtomicU64,
     changed_ms: AtomicU64,
+    /// The state of the service that it was put into.
+    born: u64,
     armed_ms: AtomicU64,
     instance: RwLock<Arc<Instance>>,
 }
 
 impl Slot {
-    pub(super) fn new(cluster: Arc<str>, key: &InstanceKey, instance: Arc<Instance>, now_ms: u64) -> Self {
+    pub(super) fn new(cluster: Arc<str>, key: &InstanceKey, instance: Arc<Instance>, now_ms: u64, born: u64) -> Self {
         Self {
             cluster,
             ip: key.ip.as_ref().into(),
@@ -31,9 +33,14 @@ impl Slot {
             gone: AtomicBool::new(false),
             last_beat_ms: AtomicU64::new(now_ms),
             changed_ms: AtomicU64::new(0),
+            born,
             armed_ms: AtomicU64::new(u64::MAX),
             instance: RwLock::new(instance),
         }
+    }
+
+    pub(super) fn born(&self) -> u64 {
+        self.born
     }
 
     /// Name of its cluster.

@@ -181,3 +181,18 @@ fn after_a_pause_what_was_heard_is_older_and_everybody_has_time() {
     registry.resume(5, 123_000);
     assert_eq!((slot.last_beat_ms(), service.lived_ms(&slot)), (0, 0));
 }
+
+#[test]
+fn an_owner_vouches_for_what_was_there_and_not_for_what_came_later() {
+    let registry = Registry::default();
+    let early = put(&registry, key("g@@s", "c", "10.0.0.1", true));
+    let service = registry.service("ns", "g@@s").unwrap();
+    service.vouch(120_000);
+    let late = put(&registry, key("g@@s", "c", "10.0.0.2", true));
+    early.touch(0);
+    late.touch(0);
+    let lived_ms = 120_000 - 15_000 - EXPIRY_GRACE_MS;
+    assert_eq!((service.lived_ms(&early), service.lived_ms(&late)), (lived_ms, 0));
+    service.vouch(125_000);
+    assert_eq!(service.lived_ms(&late), lived_ms + 5_000);
+}

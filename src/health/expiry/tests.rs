@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{BEAT_TIMEOUT_KEY, DELETE_TIMEOUT_KEY, Instance, InstanceKey, Row, ServiceKey};
-use crate::registry::{Change, EXPIRY_GRACE_MS as GRACE_MS, Registry};
+use crate::registry::{Change, Registry};
 
 fn key(ip: &str) -> InstanceKey {
     InstanceKey {

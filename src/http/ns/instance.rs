@@ -218,6 +218,9 @@ pub fn beat_of<'c>(call: &'c Call<'_>, service: impl FnOnce(&'c Call<'_>) -> Res
         return Step::json(answer);
     }
     slot.touch(call.app.clock.now_ms());
+    if let Some(cluster) = &call.app.cluster {
+        cluster.note_beat(&named.name, || slot.key(&named.key()));
+    }
     if heals {
         return Ok(Step::Write(Command::Heal(slot.key(&named.key())), Then::Answer(Reply::json(answer))));
     }
