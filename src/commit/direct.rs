@@ -63,8 +63,8 @@ mod tests {
         registry
     }
 
-    fn told(healthy: bool, changed_ms: u64, heard_ago_ms: u64, from_owner: bool) -> Command {
-        let trace = Some(Trace { changed_ms, heard_ago_ms: Some(heard_ago_ms) });
+    fn told(healthy: bool, changed_ms: u64, heard_after_ms: u64, from_owner: bool) -> Command {
+        let trace = Some(Trace { changed_ms, heard_ms: Some(START.wall_ms + heard_after_ms) });
         let instance = Arc::new(Instance { healthy, ..Instance::default() });
         let told = Told { key: key(), instance, last_beat_ms: 0, trace };
         let datum = Datum { service: key().service, told: vec![told], removed: None };
@@ -94,14 +94,14 @@ mod tests {
         let registry = registry();
         let slot = registry.find(&key()).unwrap();
         slot.touch(START.awake_ms + 20_000);
-        let done = carry_out(&registry, told(false, START.wall_ms, 25_000, true), later(25_000));
+        let done = carry_out(&registry, told(false, START.wall_ms, 0, true), later(25_000));
         assert_eq!(done.outcome.unwrap(), Outcome::Merged(vec![key()]), "the owner should hear of it");
         assert!(slot.instance().healthy);
-        carry_out(&registry, told(false, START.wall_ms, 40_000, true), later(40_000));
+        carry_out(&registry, told(false, START.wall_ms, 0, true), later(40_000));
         assert!(!slot.instance().healthy, "nothing was heard for 20 s");
-        carry_out(&registry, told(true, START.wall_ms, 30_000, false), later(41_000));
+        carry_out(&registry, told(true, START.wall_ms, 11_000, false), later(41_000));
         assert!(!slot.instance().healthy, "nobody has heard anything newer");
-        carry_out(&registry, told(true, START.wall_ms, 2_000, false), later(42_000));
+        carry_out(&registry, told(true, START.wall_ms, 40_000, false), later(42_000));
         assert!(slot.instance().healthy && slot.last_beat_ms() == START.awake_ms + 40_000);
     }
 

@@ -34,9 +34,9 @@ pub struct Told {
 pub struct Trace {
     /// When it was last changed, epoch ms of the server that changed it; of two copies the later one counts.
     pub changed_ms: u64,
-    /// How long before the datum was sent its client was last heard of, by anybody who told; `None`: not since the start
-    /// of the sender.
-    pub heard_ago_ms: Option<u64>,
+    /// When its client was last heard of, by anybody who told, epoch ms of the sender; `None`: not since its start. Not how
+    /// long ago: what is told may be on its way for long, and would make those live that were taken out meanwhile.
+    pub heard_ms: Option<u64>,
 }
 
 /// Removals that the sender still knows of.

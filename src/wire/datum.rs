@@ -129,9 +129,9 @@ fn write_told(told: &Told, service: &str, own: bool, out: &mut Vec<u8>) {
     if let Some(trace) = told.trace.filter(|_| own) {
         out.extend_from_slice(br#","changedMs":"#);
         json::unsigned(trace.changed_ms, out);
-        if let Some(heard_ago_ms) = trace.heard_ago_ms {
-            out.extend_from_slice(br#","heardAgoMs":"#);
-            json::unsigned(heard_ago_ms, out);
+        if let Some(heard_ms) = trace.heard_ms {
+            out.extend_from_slice(br#","heardMs":"#);
+            json::unsigned(heard_ms, out);
         }
     }
     out.push(b'}');

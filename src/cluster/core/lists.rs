@@ -58,8 +58,8 @@ fn told(service: &Service, slot: &Slot, view: &View, now: Now) -> Told {
     let is_owner = view.is_owner(&key.service.name);
     let last_beat_ms = if is_owner { now.wall_of(service.silent_from_ms(slot)) } else { now.wall_ms };
     let heard_ms = service.lived_ms(slot);
-    let heard_ago_ms = (heard_ms > 0).then(|| now.awake_ms.saturating_sub(heard_ms));
-    let trace = Some(Trace { changed_ms: slot.changed_ms(), heard_ago_ms });
+    let heard_ms = (heard_ms > 0).then(|| now.wall_of(heard_ms));
+    let trace = Some(Trace { changed_ms: slot.changed_ms(), heard_ms });
     Told { key, instance: slot.instance(), last_beat_ms, trace }
 }
 

@@ -340,7 +340,8 @@ impl Core {
             };
             let is_new = |told: &Told| {
                 let (Some(trace), Some(slot)) = (told.trace, self.registry.find(&told.key)) else { return true };
-                let heard_ms = trace.heard_ago_ms.map_or(0, |ago_ms| now.awake_before(ago_ms));
+                let heard_ms =
+                    trace.heard_ms.map_or(0, |heard_ms| now.awake_before(now.wall_ms.saturating_sub(heard_ms)));
                 trace.changed_ms > slot.changed_ms() || heard_ms > slot.last_beat_ms().saturating_add(NEWS_MS)
             };
             let told = datum.told.iter().filter(|told| is_new(told)).map(|told| &told.key);

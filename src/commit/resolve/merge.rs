@@ -123,7 +123,8 @@ impl Taking<'_> {
     fn healthy(&self, merge: &Merge, told: &Told, slot: &Slot, mine: bool) -> bool {
         let late_ms = slot.with(Instance::beat_timeout_ms) / 3 * 2;
         let heard_here = slot.last_beat_ms() > 0 && self.now.awake_ms.saturating_sub(slot.last_beat_ms()) <= late_ms;
-        let heard_there = told.trace.and_then(|trace| trace.heard_ago_ms).is_some_and(|ago_ms| ago_ms <= late_ms);
+        let heard_ms = told.trace.and_then(|trace| trace.heard_ms);
+        let heard_there = heard_ms.is_some_and(|heard_ms| self.now.wall_ms.saturating_sub(heard_ms) <= late_ms);
         if merge.from_owner {
             told.instance.healthy || (mine && heard_here)
         } else {
@@ -146,14 +147,13 @@ impl Taking<'_> {
 
     /// Awake time; 0: never.
     fn heard_ms(&self, told: &Told) -> u64 {
-        let ago_ms = told.trace.and_then(|trace| trace.heard_ago_ms);
-        ago_ms.map_or(0, |ago_ms| self.now.awake_before(ago_ms))
+        let heard_ms = told.trace.and_then(|trace| trace.heard_ms);
+        heard_ms.map_or(0, |heard_ms| self.now.awake_before(self.now.wall_ms.saturating_sub(heard_ms)))
     }
 
     /// Until when an instance is known to have lived, epoch ms.
     fn alive_ms(&self, trace: Trace) -> u64 {
-        let heard_ms = trace.heard_ago_ms.map_or(0, |ago_ms| self.now.wall_ms.saturating_sub(ago_ms));
-        trace.changed_ms.max(heard_ms)
+        trace.changed_ms.max(trace.heard_ms.unwrap_or_default())
     }
 
     fn alive_here_ms(&self, service: &Service, slot: &Slot) -> u64 {

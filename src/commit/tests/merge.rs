@@ -49,7 +49,8 @@ fn told(ip: &str, version: &str, trace: Option<(u64, Option<u64>)>) -> Told {
         key: key("g@@s", ip),
         instance: Arc::new(with(&[("v", version)])),
         last_beat_ms: 1_099_000,
-        trace: trace.map(|(changed_ms, heard_ago_ms)| Trace { changed_ms, heard_ago_ms }),
+        trace: trace
+            .map(|(changed_ms, ago_ms)| Trace { changed_ms, heard_ms: ago_ms.map(|ago_ms| 1_100_000 - ago_ms) }),
     }
 }
 

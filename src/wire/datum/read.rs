@@ -249,7 +249,7 @@ impl Rows {
         let instance = Instance { id: id.map(Into::into), ..instance };
         check_size(&key, &instance)?;
         let last_beat_ms = row.last_beat.whole().ok_or("lastBeat is no whole number")?;
-        let trace = row.changed_ms.map(|changed_ms| Trace { changed_ms, heard_ago_ms: row.heard_ago_ms });
+        let trace = row.changed_ms.map(|changed_ms| Trace { changed_ms, heard_ms: row.heard_ms });
         let last_beat_ms = u64::try_from(last_beat_ms).unwrap_or(0);
         Ok(Some(Told { key, instance: Arc::new(instance), last_beat_ms, trace }))
     }
@@ -338,7 +338,7 @@ struct Row<'a> {
     #[serde(borrow)]
     app: Loose<'a>,
     changed_ms: Option<u64>,
-    heard_ago_ms: Option<u64>,
+    heard_ms: Option<u64>,
 }
 
 /// What was taken out of late.

@@ -95,20 +95,20 @@ fn what_a_real_node_sent_is_read_and_written_alike() {
 
 #[test]
 fn only_what_is_for_servers_of_this_kind_is_left_out_for_others() {
-    let trace = |heard_ago_ms| Some(Trace { changed_ms: 5, heard_ago_ms });
+    let trace = |heard_ms| Some(Trace { changed_ms: 5, heard_ms });
     let plain = Told { trace: trace(Some(6)), ..told("a", "DEFAULT", Instance::default()) };
     let bare = Instance { metadata: None, id: Some("9".into()), app: Some("x".into()), ..Instance::default() };
     let silent = Told { trace: trace(None), ..told("b", "c\"", bare) };
     let removed = Removed { since_ms: 1, keys: vec![(told("é", "D", Instance::default()).key, 2)] };
     let datum = Datum { service: service(), told: vec![plain, silent], removed: Some(removed) };
     let own = text(std::slice::from_ref(&datum), true);
-    assert!(own.contains(r#""ipDeleteTimeout":30000,"changedMs":5,"heardAgoMs":6},{"#), "{own}");
+    assert!(own.contains(r#""ipDeleteTimeout":30000,"changedMs":5,"heardMs":6},{"#), "{own}");
     assert!(own.contains(r#""ipDeleteTimeout":30000,"changedMs":5}]},"timestamp":1,"removed":{"#), "{own}");
     assert!(own.ends_with(r#":{"sinceMs":1,"keys":[{"ip":"é","port":80,"clusterName":"D","removedMs":2}]}}}"#));
     assert_eq!(parse(own.as_bytes()), Ok(vec![datum.clone()]));
 
     let others = text(std::slice::from_ref(&datum), false);
-    for member in ["changedMs", "heardAgoMs", "removed", "null"] {
+    for member in ["changedMs", "heardMs", "removed", "null"] {
         assert!(!others.contains(member), "{member} in {others}");
     }
     let mut parts = Vec::new();
@@ -217,7 +217,7 @@ fn any_told() -> impl Strategy<Value = Told> {
             let instance = Instance { weight, healthy, enabled, marked, metadata, id, app };
             let mut told = told(&ip, &cluster, instance);
             told.key.port = port;
-            let trace = times.1.map(|(changed_ms, heard_ago_ms)| Trace { changed_ms, heard_ago_ms });
+            let trace = times.1.map(|(changed_ms, heard_ms)| Trace { changed_ms, heard_ms });
             Told { last_beat_ms: times.0, trace, ..told }
         },
     )

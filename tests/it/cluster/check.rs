@@ -13,15 +13,7 @@ use super::trio::Trio;
 use crate::population::{say, setting, skip};
 
 /// Checks that need what is not built yet, with the reason. One that holds all the same is a failure: take it out.
-const LATER: &[(&str, &str)] = &[
-    ("service_metadata_replicated", "settings of services are not replicated yet"),
-    ("persistent_replicated", "persistent instances are not replicated yet"),
-    ("switch_replicated", "switches are not replicated yet"),
-    ("beats_keep_alive", "persistent instances are not replicated yet"),
-    ("restart/persistent_write_with_two_of_three", "persistent instances are not replicated yet"),
-    ("restart/persistent_survives", "persistent instances are not replicated yet"),
-    ("restart/strict_persistent_catches_up", "persistent instances are not replicated yet"),
-];
+const LATER: &[(&str, &str)] = &[];
 
 /// The script waits for far less.
 const LIMIT: Duration = Duration::from_secs(240);

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use super::trio::{Trio, within};
 use crate::population::{say, skip};
 
-/// Is set for the test that runs in the namespace.
-const INSIDE: &str = "IN_OWN_NETWORK";
+/// Names the scene to the test that runs in the namespace.
+const SCENE: &str = "SCENE_IN_OWN_NETWORK";
 /// Of a whole test; a process that nobody needs any more ends itself then.
 const LIMIT: Duration = Duration::from_secs(180);
 const NOBODY: &str = "02:00:00:00:0f:0f";
@@ -29,23 +29,32 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
-/// True in the namespace. Elsewhere it runs `test`, by its whole name, there, and is false.
-pub(crate) fn enter(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
+/// What is to be done by this process, if it runs in a namespace for a scene.
+pub(crate) fn scene() -> Option<String> {
+    std::env::var(SCENE).ok()
+}
+
+/// Runs `test`, by its whole name, once for each of `scenes`, all at the same time, each in a namespace of its own.
+pub(crate) fn run(test: &str, scenes: &[&str]) {
     let user: &[&str] = if is_root() { &[] } else { &["--map-root-user"] };
     let set_up = "ip link set lo up && ip link add hub type bridge && ip link add port0 type veth peer name port9";
     let mut probe = vec!["--net"];
     probe.extend(user);
     probe.extend(["sh", "-c", set_up]);
     if let Err(why) = output("unshare", &probe).and_then(|_| output("nsenter", &["--version"])) {
-        skip(test, &format!("no network of its own can be made: {}", why.trim()));
-        return false;
+        return skip(test, &format!("no network of its own can be made: {}", why.trim()));
     }
+    thread::scope(|scope| {
+        for name in scenes {
+            scope.spawn(move || run_one(test, name, user));
+        }
+    });
+}
+
+fn run_one(test: &str, name: &str, user: &[&str]) {
     let own = std::env::current_exe().expect("a path of this program");
     let mut command = Command::new("unshare");
-    command.arg("--net").args(user).arg(own).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
+    command.arg("--net").args(user).arg(own).args(["--exact", test, "--nocapture"]).env(SCENE, name);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut child = command.spawn().expect("unshare starts");
     let mut stdout = child.stdout.take().expect("its output");
@@ -66,9 +75,8 @@ pub(crate) fn enter(test: &str) -> bool {
         thread::sleep(Duration::from_millis(20));
     };
     let text = reader.join().expect("the reader does not panic");
-    assert!(status.is_some_and(|status| status.success()), "{test} in a network of its own: {status:?}\n{text}");
+    assert!(status.is_some_and(|status| status.success()), "{name}, in a network of its own: {status:?}\n{text}");
     assert!(text.contains("1 passed"), "{test} did not run:\n{text}");
-    false
 }
 
 /// Three servers, each in a namespace of its own that a process holds.

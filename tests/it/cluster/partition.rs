@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::churn;
 use super::clients::{self, Clients, Instance, population};
-use super::lan::{Lan, enter, tell};
+use super::lan::{self, Lan, tell};
 use super::trio::owned_by;
 use super::watch::{self, Wanted};
 
@@ -69,10 +69,18 @@ impl Scene {
 const FULL: [(usize, usize); 4] = [(0, 1), (0, 2), (1, 0), (2, 0)];
 
 #[test]
-fn a_server_that_is_cut_off_loses_nobody_and_takes_nobody_away() {
-    if !enter("cluster::partition::a_server_that_is_cut_off_loses_nobody_and_takes_nobody_away") {
-        return;
+fn servers_that_are_cut_off_lose_nobody() {
+    match lan::scene().as_deref() {
+        None => lan::run("cluster::partition::servers_that_are_cut_off_lose_nobody", &["full", "one way", "flapping"]),
+        Some("full") => full(),
+        Some("one way") => one_way(),
+        Some("flapping") => flapping(),
+        Some(other) => panic!("no scene {other}"),
     }
+}
+
+/// One server is cut off from the others until it has removed all that it does not hear of.
+fn full() {
     // Those of the second kind are silent for the server that is cut off until it has removed them: it can't know better.
     let mut instances = population(1, 4);
     instances.iter_mut().for_each(|instance| instance.beat_ms = None);
@@ -97,11 +105,8 @@ fn a_server_that_is_cut_off_loses_nobody_and_takes_nobody_away() {
     scene.conclude("full partition", &ledgers, &[0, 1, 2]);
 }
 
-#[test]
-fn what_is_lost_one_way_only_harms_nobody() {
-    if !enter("cluster::partition::what_is_lost_one_way_only_harms_nobody") {
-        return;
-    }
+/// What one server sends does not arrive, while it hears the others.
+fn one_way() {
     let mut instances = population(1, 4);
     instances.iter_mut().for_each(|instance| instance.beat_ms = None);
     let scene = Scene::set(&instances);
@@ -116,11 +121,8 @@ fn what_is_lost_one_way_only_harms_nobody() {
     scene.conclude("one way", &watching.stop(), &[0, 1, 2]);
 }
 
-#[test]
-fn a_link_that_comes_and_goes_harms_nobody() {
-    if !enter("cluster::partition::a_link_that_comes_and_goes_harms_nobody") {
-        return;
-    }
+/// Links come and go, of another server each time.
+fn flapping() {
     let mut instances = population(1, 4);
     instances.iter_mut().for_each(|instance| instance.beat_ms = None);
     let scene = Scene::set(&instances);

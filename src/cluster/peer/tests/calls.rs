@@ -24,7 +24,7 @@ fn list(name: &str, count: usize) -> Datum {
         },
         instance: Arc::new(Instance::default()),
         last_beat_ms: 5,
-        trace: Some(Trace { changed_ms: 7, heard_ago_ms: None }),
+        trace: Some(Trace { changed_ms: 7, heard_ms: None }),
     });
     Datum { service: service(name), told: told.collect(), removed: None }
 }

@@ -181,7 +181,7 @@ fn datum_of(instances: usize) -> Datum {
             port: i32::try_from(number).unwrap(),
             ephemeral: true,
         };
-        let trace = Some(Trace { changed_ms: 5, heard_ago_ms: None });
+        let trace = Some(Trace { changed_ms: 5, heard_ms: None });
         Told { key, instance: Arc::new(Instance::default()), last_beat_ms: 1, trace }
     });
     Datum { told: told.collect(), service: service.clone(), removed: Some(Removed { since_ms: 1, keys: Vec::new() }) }
