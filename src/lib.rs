@@ -45,7 +45,8 @@
 //! - Nobody but `commit` changes the registry or appends to the store.
 //! - No beat touches the disk; no request waits for the clock; no list is built twice for one state of a service.
 //! - No instance is expired for time during which this process did not run, or by a server that does not own its service.
-//! - Nothing that a peer told is told on, and no list of a peer takes away what lives and it never knew.
+//! - What a peer told is told on to and by the owner of the service alone, and only what is new: nothing goes round.
+//! - No list of a peer takes away what lives and the peer never knew.
 //! - Damaged data are never deleted, and never go unreported.
 //! - `tests/tidy.rs` checks who may import whom, and the size of files and functions.
 
