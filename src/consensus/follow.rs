@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use openraft::{BasicNode, ChangeMembers, RaftMetrics, ServerState};
 
-use super::form::ask_all;
+use super::form::{ask_all, listed};
 use super::message::{Standing, node};
 use super::types::Id;
 use super::{Consensus, Inner};
@@ -104,9 +104,8 @@ impl Inner {
 
     /// As the leader: takes the next step, if there is one, from the group as it is to the list of members.
     async fn follow(&self, metrics: &Metrics) {
-        let wanted: BTreeSet<String> = self.members.all().iter().map(|member| member.address()).collect();
-        let addresses: Vec<String> = wanted.iter().cloned().collect();
-        let standings = ask_all(self, &addresses).await;
+        let wanted: BTreeSet<String> = listed(self).into_iter().collect();
+        let standings = ask_all(self).await;
         let Some(step) = next(self.id, metrics, &wanted, &standings) else { return };
         tracing::info!(?step, "the group changes");
         let raft = self.raft().await;

@@ -46,10 +46,17 @@ fn unknown(address: &str) -> Id {
     number | UNKNOWN
 }
 
-/// How the others stand, those who answer, by address.
-pub(super) async fn ask_all(inner: &Inner, addresses: &[String]) -> BTreeMap<String, Standing> {
+/// The servers that belong to the group. Nacos' own agree among themselves, by other means.
+pub(super) fn listed(inner: &Inner) -> Vec<String> {
+    let all = inner.members.all();
+    all.iter().filter(|member| !member.is_other_kind()).map(|member| member.address()).collect()
+}
+
+/// How the others stand, those who answer, by address. Who has not said yet what kind of server it is is not asked.
+pub(super) async fn ask_all(inner: &Inner) -> BTreeMap<String, Standing> {
     let mut asking = tokio::task::JoinSet::new();
-    for address in addresses.iter().filter(|address| ***address != *inner.network.own).cloned() {
+    let others = inner.members.others();
+    for address in others.iter().filter(|member| member.is_nacre()).map(|member| member.address()) {
         let network = inner.network.clone();
         asking.spawn(async move {
             let answer = network.ask(&address, None, Ask::Standing, ASK_LIMIT).await;
@@ -84,8 +91,9 @@ impl Inner {
 
     /// Makes a group if that is for this server to do. `majority_since`: since when a majority has answered.
     pub(super) async fn form(&self, majority_since: &mut Option<Instant>) {
-        let addresses: Vec<String> = self.members.all().iter().map(|member| member.address()).collect();
-        let mut standings = ask_all(self, &addresses).await;
+        let addresses = listed(self);
+        let mut standings = ask_all(self).await;
+        standings.retain(|address, _| addresses.contains(address));
         let own = self.network.own.to_string();
         standings.insert(own.clone(), self.standing(&own).await);
         if standings.values().any(|standing| !standing.pristine) {

@@ -17,6 +17,7 @@ use crate::commit;
 use crate::model::clock::AwakeClock;
 use crate::model::command::Outcome;
 use crate::model::member::Member;
+use crate::model::peer::{Gap, Phase, Standing};
 use crate::model::{Instance, InstanceKey, ServiceKey};
 use crate::store::{OnFailure, Options as StoreOptions, Store};
 
@@ -82,8 +83,11 @@ fn address(number: usize) -> String {
     format!("10.0.0.{number}:8848")
 }
 
+/// As known as it is after its first report.
 fn member(number: usize) -> Member {
-    Member::new(&format!("10.0.0.{number}"), 8848)
+    let mut member = Member::new(&format!("10.0.0.{number}"), 8848);
+    member.extend.standing = Some(Standing { phase: Phase::Ready, gap: Gap { from_ms: 0, to_ms: 0 } });
+    member
 }
 
 /// A registry and what writes to it, with what is stored in `dir`.

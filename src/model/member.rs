@@ -74,6 +74,11 @@ impl Member {
     pub fn is_nacre(&self) -> bool {
         self.extend.standing.is_some()
     }
+
+    /// Whether it is known to be a server of another kind, which has no part in what servers of this kind agree on.
+    pub fn is_other_kind(&self) -> bool {
+        self.extend.version.is_some() && !self.is_nacre()
+    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ fn drill(title: &str, groups: &[(&[usize], Duration)]) {
     let watching = watch::start(&trio.addresses(), &wanted);
     let churn = churn::start(&trio.addresses(), CHURNERS, CHURN_PAUSE, seed);
     // Copies of instances that beat every second would be too old now if their age counted at a take-over.
-    thread::sleep(Duration::from_secs(5));
+    thread::sleep(Duration::from_secs(9));
     let mut back = Vec::new();
     for (group, away) in groups {
         trio.kill9(group);
