@@ -53,12 +53,9 @@ pub use reload::log_directives;
 /// [`Error::Setup`] with one line about what is in the way: the data folder, the port, threads.
 pub fn run(mut config: Config, flags: Flags) -> Result<()> {
     let watch = Watch::start();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build();
-    let runtime = runtime.map_err(|e| Error::Setup(format!("no runtime: {e}")))?;
+    let runtime = runtime()?;
     let hang_ups = signals::hang_ups(&runtime)?;
-    let socket = listener::bind(config.bind, config.port)?;
-    let metrics_socket = config.metrics.bind.map(|(address, port)| listener::bind(address, port)).transpose()?;
-    listener::make_room(config.http.max_connections);
+    let (socket, metrics_socket) = sockets(&config)?;
     let port = listener::port(&socket).unwrap_or(config.port);
     let clock = AwakeClock::starting_at(AT_START_MS);
     let inbox = Inbox::default();
@@ -133,6 +130,19 @@ pub fn run(mut config: Config, flags: Flags) -> Result<()> {
     served.and(closed)?;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn runtime() -> Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build();
+    runtime.map_err(|e| Error::Setup(format!("no runtime: {e}")))
+}
+
+/// For clients, and for metrics if they have a listener of their own. Nobody is let in yet.
+fn sockets(config: &Config) -> Result<(Socket, Option<Socket>)> {
+    let socket = listener::bind(config.bind, config.port)?;
+    let metrics_socket = config.metrics.bind.map(|(address, port)| listener::bind(address, port)).transpose()?;
+    listener::make_room(config.http.max_connections);
+    Ok((socket, metrics_socket))
 }
 
 /// What is served to whom: the sockets, what answers, how it was configured.

@@ -12,7 +12,7 @@ mod outbox;
 mod start;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::members::Members;
@@ -127,7 +127,8 @@ struct Taking {
 #[derive(Default)]
 struct Peer {
     outbox: Outbox,
-    telling: bool,
+    /// What is just being told.
+    telling: HashSet<ServiceKey>,
     retry_ms: u64,
     verifying: bool,
     verify_now: bool,
@@ -152,6 +153,8 @@ pub struct Core {
     report_ms: u64,
     reported: usize,
     verify_ms: u64,
+    /// Rounds of checksums so far.
+    verified: u64,
     refresh_ms: u64,
     status_ms: u64,
     actions: Vec<Action>,
@@ -185,6 +188,7 @@ impl Core {
             takings: BTreeMap::new(),
             next_id: 0,
             serving: false,
+            verified: 0,
             reported: 0,
             actions: Vec::new(),
         };

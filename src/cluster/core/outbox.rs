@@ -83,6 +83,10 @@ impl Outbox {
         taken
     }
 
+    pub(super) fn holds(&self, service: &ServiceKey) -> bool {
+        self.0.contains_key(service)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -93,7 +97,10 @@ impl Core {
     pub(super) fn tell(&mut self, now: Now) {
         let dispatch_ms = self.settings.dispatch_ms;
         let due = |peer: &super::Peer| {
-            peer.up && !peer.telling && now.awake_ms >= peer.retry_ms && peer.outbox.is_due(dispatch_ms, now.awake_ms)
+            peer.up
+                && peer.telling.is_empty()
+                && now.awake_ms >= peer.retry_ms
+                && peer.outbox.is_due(dispatch_ms, now.awake_ms)
         };
         let due: Vec<Arc<str>> = self.peers.iter().filter(|(_, peer)| due(peer)).map(|(to, _)| to.clone()).collect();
         for to in due {
@@ -139,7 +146,7 @@ impl Core {
             (!data.is_empty()).then_some(Request::Push(data))
         };
         if let Some(request) = request {
-            peer.telling = true;
+            peer.telling = taken.iter().map(|(service, _)| service.clone()).collect();
             self.call(to, request, Purpose::Tell(taken));
         }
     }
@@ -148,7 +155,7 @@ impl Core {
     pub(super) fn told(&mut self, to: &Arc<str>, told: Vec<(ServiceKey, Pending)>, well: bool, now: Now) {
         let retry_ms = now.awake_ms + self.settings.retry_ms;
         let Some(peer) = self.peers.get_mut(to) else { return };
-        peer.telling = false;
+        peer.telling.clear();
         if !well && peer.up {
             peer.retry_ms = retry_ms;
             told.into_iter().for_each(|(service, pending)| peer.outbox.put_back(service, pending));

@@ -13,6 +13,10 @@ use crate::push::list::checksum_of;
 
 /// The checksum of a list without instances.
 const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
+/// Stands for the checksum of a list that is just changing: it is there, and there is nothing to compare.
+const CHANGING: &str = "-";
+/// In one round of so many, lists are compared that are just changing: some change all the time.
+const THOROUGH: u64 = 4;
 /// Lists that wait to be fetched from one member; what is too much is found by the next round.
 const MAX_WANTED: usize = 100_000;
 /// Services whose health is to be asked of one member; the same.
@@ -44,6 +48,7 @@ impl Core {
         let round = now.awake_ms >= self.verify_ms;
         if round {
             self.verify_ms = now.awake_ms + self.settings.verify_ms;
+            self.verified += 1;
         }
         let due = |peer: &super::Peer| peer.up && !peer.verifying && (round || peer.verify_now);
         let due: Vec<Arc<str>> = self.peers.iter().filter(|(_, peer)| due(peer)).map(|(to, _)| to.clone()).collect();
@@ -56,13 +61,18 @@ impl Core {
                 continue;
             };
             let Some(peer) = self.peers.get_mut(&to) else { continue };
-            peer.verify_now = false;
+            let thorough = std::mem::take(&mut peer.verify_now) || self.verified % THOROUGH == 0;
             // That there is nothing is news to a server of this kind only.
             if sums.is_empty() && !member.is_nacre() {
                 continue;
             }
             peer.verifying = true;
-            let request = Request::Checksums { source: self.view.own().clone(), sums: sums.clone() };
+            let mut sums = sums.clone();
+            if member.is_nacre() && !thorough {
+                let changing = |key: &ServiceKey| peer.outbox.holds(key) || peer.telling.contains(key);
+                sums.iter_mut().filter(|(key, _)| changing(key)).for_each(|(_, sum)| *sum = Some(CHANGING.into()));
+            }
+            let request = Request::Checksums { source: self.view.own().clone(), sums };
             self.call(&to, request, Purpose::Verify);
         }
     }
@@ -89,6 +99,10 @@ impl Core {
         for (key, sum) in sums.into_iter().filter(|(key, _)| is_its(key)) {
             let service = self.registry.find_service(&key);
             let mine = service.as_deref().map(lists::checksum);
+            if sum.as_deref() == Some(CHANGING) {
+                named.insert(key);
+                continue;
+            }
             if sum.as_deref() != Some(mine.as_deref().unwrap_or(EMPTY)) {
                 wanted.push(key.clone());
             } else if let Some(service) = service {
