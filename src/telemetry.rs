@@ -107,10 +107,13 @@ pub fn start(directives: &str, style: Style, files: Option<&FileSettings>) -> Re
 }
 
 /// Directives for one level (`off`, `error`, ... `trace`): ours from that level on, libraries from `warn` on at most.
+/// openraft is silent below `debug`: it complains of a server that is away with every message to it, and what matters
+/// of that the rooms say themselves.
 pub fn directives(level: &str) -> String {
     match level {
         "off" | "error" => level.to_owned(),
-        _ => format!("warn,nacre={level}"),
+        "debug" | "trace" => format!("warn,nacre={level}"),
+        _ => format!("warn,openraft=off,nacre={level}"),
     }
 }
 

@@ -25,8 +25,8 @@ const NAMING: &[(&str, &[&str])] = &[
 const CORE: &[(&str, &[&str])] = &[
     ("core-auth", &["nacre::http::auth", "nacre::account"]),
     ("core", &["nacre"]),
-    ("core-raft", &["nacre::consensus"]),
-    ("core-distro", &["nacre::cluster::distro"]),
+    ("core-raft", &["nacre::consensus", "openraft"]),
+    ("core-distro", &["nacre::cluster::core", "nacre::cluster::driver"]),
     ("core-cluster", &["nacre::cluster"]),
 ];
 
