@@ -180,10 +180,11 @@ fn serve(runtime: &Runtime, served: Served, hang_ups: Signal) -> Result<()> {
         tokio::spawn(performance::run(numbers(app.registry.clone(), app.push.clone())));
         let (app, max_connections) = (Arc::new(app), config.http.max_connections);
         if let Some(group) = &app.consensus {
+            tokio::spawn(consensus::end_waiting(group.clone(), config.restore.peer_wait_ms));
             tokio::spawn(consensus::show(group.clone(), app.members.clone()));
             tokio::spawn(accounts::ensure_admin_of_group(config.clone(), app.clone()));
         }
-        let following = Following::start(&config, app.members.clone())?;
+        let following = Following::start(&config, app.members.clone(), app.consensus.clone())?;
         let reload = Reload { flags, config, app: app.clone(), server: server.clone(), following };
         let reloading = tokio::spawn(reload.run(hang_ups));
         let router = Arc::new(Router::new(app, max_connections));

@@ -14,6 +14,8 @@ use super::{Consensus, Inner};
 
 /// How long one change of the group may take.
 const CHANGE_LIMIT: Duration = Duration::from_secs(5);
+/// How often catching up is tried: clients may be waiting for it.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(25);
 /// How long catching up with the leader may take before it is tried again.
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// A learner that lags by at most this many entries becomes a voter.
@@ -36,10 +38,13 @@ enum Step {
 /// Until the group is stopped.
 pub(super) async fn run(consensus: Consensus) {
     let inner = consensus.inner.clone();
-    let pause = Duration::from_millis(inner.options.follow_ms);
     let mut majority_since = None;
     let mut snapshot_at = Instant::now();
     loop {
+        let mut pause = Duration::from_millis(inner.options.follow_ms);
+        if !consensus.has_caught_up() && !inner.running.read().await.log.is_pristine() {
+            pause = pause.min(CATCH_UP_PAUSE);
+        }
         // Whichever comes first.
         let _ = tokio::time::timeout(pause, inner.look.notified()).await;
         if inner.stopped.load(Ordering::Acquire) {

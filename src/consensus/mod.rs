@@ -65,6 +65,8 @@ const WAITING: usize = 4_096;
 const OPEN_LIMIT: Duration = Duration::from_secs(120);
 /// How long closing the log may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+/// Why clients have to wait, in the words of the reference.
+const NO_LEADER: &str = "Could not find leader!";
 const ID: &str = "id";
 
 /// How the group is run.
@@ -157,6 +159,7 @@ struct Inner {
     writer: mpsc::Sender<propose::Writing>,
     leaderless_since: Mutex<Option<Instant>>,
     caught_up: AtomicBool,
+    serves_anyway: AtomicBool,
     stopped: AtomicBool,
     /// Something happened that `follow` should look at.
     look: Notify,
@@ -216,6 +219,7 @@ impl Consensus {
             writer,
             leaderless_since: Mutex::new(Some(Instant::now())),
             caught_up: AtomicBool::new(false),
+            serves_anyway: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             look: Notify::new(),
         };
@@ -235,6 +239,19 @@ impl Consensus {
     /// should not be served (`spec/persistent.md` 7).
     pub fn has_caught_up(&self) -> bool {
         self.inner.caught_up.load(Ordering::Acquire)
+    }
+
+    /// Why clients are not served yet; `None` once this server [has caught up](Self::has_caught_up) or serves anyway.
+    pub fn obstacle(&self) -> Option<&'static str> {
+        let serves = self.has_caught_up() || self.inner.serves_anyway.load(Ordering::Acquire);
+        (!serves).then_some(NO_LEADER)
+    }
+
+    /// Clients have waited long enough.
+    pub fn serve_anyway(&self) {
+        if !self.inner.serves_anyway.swap(true, Ordering::AcqRel) && !self.has_caught_up() {
+            tracing::warn!("clients are served though it is not known what the group has agreed on meanwhile");
+        }
     }
 
     /// The list of members may have changed.

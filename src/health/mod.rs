@@ -202,7 +202,7 @@ impl Judge {
             }
         }
         if let Some(sweep) = &mut self.sweep {
-            for command in sweep.tick(now_ms, &self.registry) {
+            for command in sweep.tick(now_ms, &self.registry, &*self.is_owner) {
                 if self.commit.post(command).is_err() {
                     tracing::debug!("the commit queue is full; an empty service has to wait");
                 }

@@ -95,7 +95,8 @@ impl App {
     /// Why clients can't be served yet. A server that stands alone never has a reason: it doesn't listen before its data
     /// are back.
     pub fn obstacle(&self) -> Option<&'static str> {
-        self.cluster.as_ref().and_then(|cluster| cluster.obstacle())
+        let of_cluster = self.cluster.as_ref().and_then(|cluster| cluster.obstacle());
+        of_cluster.or_else(|| self.consensus.as_ref().and_then(|group| group.obstacle()))
     }
 }
 

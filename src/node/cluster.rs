@@ -16,6 +16,7 @@ use crate::cluster::members::Members;
 use crate::cluster::peer::{PeerOptions, Peers};
 use crate::cluster::{Cluster, Parts};
 use crate::commit::Commit;
+use crate::consensus::Consensus;
 use crate::config::{self, Config, Durability, NamedBy};
 use crate::error::Result;
 use crate::health::IsOwner;
@@ -157,6 +158,7 @@ pub(super) struct Following {
     pub(super) lists: mpsc::Receiver<watch::List>,
     named: Arc<Notify>,
     members: Arc<Members>,
+    group: Option<Consensus>,
 }
 
 impl Following {
@@ -164,7 +166,7 @@ impl Following {
     ///
     /// # Errors
     /// [`Error::Setup`](crate::error::Error::Setup) when the system refuses a thread.
-    pub(super) fn start(config: &Config, members: Arc<Members>) -> Result<Self> {
+    pub(super) fn start(config: &Config, members: Arc<Members>, group: Option<Consensus>) -> Result<Self> {
         let named = Arc::new(Notify::new());
         if !config.standalone {
             tokio::spawn(keep_looking_up(members.clone(), named.clone()));
@@ -175,7 +177,7 @@ impl Following {
         } else {
             mpsc::channel(1).1
         };
-        Ok(Self { lists, named, members })
+        Ok(Self { lists, named, members, group })
     }
 
     /// The file has changed. Its members count from now on, and are written to `config`; a file that is wrong or names
@@ -209,6 +211,9 @@ impl Following {
         check_own(&self.members.own(), &named, &config.named_by);
         self.members.replace(named);
         self.named.notify_one();
+        if let Some(group) = &self.group {
+            group.members_changed();
+        }
         announce(&self.members);
     }
 }
@@ -294,7 +299,7 @@ mod tests {
     async fn names_of_members_are_looked_up_also_of_those_that_come_later() {
         let (mut config, _home) = config(Flags { ip: Some("10.0.0.1".into()), ..Flags::default() }, "10.0.0.2");
         let members = meet(&mut config, 8848);
-        let following = Following::start(&config, members.clone()).unwrap();
+        let following = Following::start(&config, members.clone(), None).unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
         let named = |host: &str, port| config::Member { host: host.into(), port };
         let list = vec![named("10.0.0.1", 8848), named("nowhere.invalid", 9), named("localhost", 9)];

@@ -39,6 +39,8 @@ impl Wire {
 
 /// Why there is no answer.
 pub(super) enum Fault {
+    /// It was never sent.
+    Unsent(String),
     /// Not the beginning of one came.
     Unanswered(String),
     /// Something came.
@@ -79,6 +81,9 @@ impl Line {
 
 fn unanswered(fault: hyper::Error) -> Fault {
     let text = said(&fault);
+    if fault.is_canceled() {
+        return Fault::Unsent(text);
+    }
     if fault.is_parse() { Fault::Answered(Failure::Broken(text)) } else { Fault::Unanswered(text) }
 }
 

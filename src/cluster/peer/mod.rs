@@ -25,7 +25,7 @@ use super::figures::{FORWARD, Figures, kind};
 use super::message::{Answer, Failure, Request};
 use crate::error::{Error, Result};
 pub use outgoing::{Bounds, Incoming, Outgoing};
-use pool::{IDLE, Pool};
+use pool::{IDLE, Pool, Repeat};
 pub use pool::{MAX_FORWARDS, Place};
 
 /// As what this server presents itself to members; they let it pass where clients have to wait.
@@ -114,7 +114,15 @@ impl Peers {
     /// # Errors
     /// [`Failure::Refused`] and [`Failure::Broken`]; the latter also for an answer that is larger than allowed.
     pub async fn send(&self, to: &str, outgoing: Outgoing) -> Result<Incoming, Failure> {
-        self.send_over(&self.pool(to), outgoing).await
+        self.send_over(&self.pool(to), outgoing, Repeat::Yes).await
+    }
+
+    /// The same for what must not come twice: it is sent again only if it surely was not sent.
+    ///
+    /// # Errors
+    /// As there; after [`Failure::Refused`] it surely did not come.
+    pub async fn send_once(&self, to: &str, outgoing: Outgoing) -> Result<Incoming, Failure> {
+        self.send_over(&self.pool(to), outgoing, Repeat::No).await
     }
 
     /// A place for a request of a client that is to be passed on to the member at `to`; `None` when as many as may are on
@@ -138,15 +146,15 @@ impl Peers {
 
     async fn counted(&self, kind: usize, pool: &Pool, outgoing: Outgoing) -> Result<Incoming, Failure> {
         let sent_bytes = outgoing.body.len();
-        let result = self.send_over(pool, outgoing).await;
+        let result = self.send_over(pool, outgoing, Repeat::Yes).await;
         self.figures.note(kind, sent_bytes, result.as_ref().ok().map(|answer| answer.body.len()));
         result
     }
 
-    async fn send_over(&self, pool: &Pool, mut outgoing: Outgoing) -> Result<Incoming, Failure> {
+    async fn send_over(&self, pool: &Pool, mut outgoing: Outgoing, repeat: Repeat) -> Result<Incoming, Failure> {
         self.sign(&mut outgoing.headers);
         let max_bytes = outgoing.bounds.max_answer_bytes;
-        outgoing::unpack(pool.send(outgoing).await?, max_bytes).await
+        outgoing::unpack(pool.send(outgoing, repeat).await?, max_bytes).await
     }
 
     fn sign(&self, headers: &mut HeaderMap) {

@@ -34,6 +34,15 @@ pub(super) struct Pool {
     forwards: Arc<Semaphore>,
 }
 
+/// What to do when a connection that was kept is found dead only when no answer comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Send again: nothing is done twice when it comes twice.
+    Yes,
+    /// It may have come, and must not come twice.
+    No,
+}
+
 /// The right to forward one request to a member.
 pub struct Place {
     pool: Arc<Pool>,
@@ -72,21 +81,27 @@ impl Pool {
         idle.len()
     }
 
-    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Incoming, Failure> {
+    pub(super) async fn send(&self, outgoing: Outgoing, repeat: Repeat) -> Result<Incoming, Failure> {
         let bounds = outgoing.bounds;
         let mut request = outgoing.into_request()?;
         if let Some(host) = &self.host {
             request.headers_mut().entry(HOST).or_insert_with(|| host.clone());
         }
-        let asked = timeout(bounds.total, self.ask(request, bounds)).await;
+        let asked = timeout(bounds.total, self.ask(request, bounds, repeat)).await;
         asked.unwrap_or_else(|_| Err(Failure::Broken(format!("no answer within {} ms", bounds.total.as_millis()))))
     }
 
-    async fn ask(&self, request: Request<Full<Bytes>>, bounds: Bounds) -> Result<Incoming, Failure> {
+    async fn ask(
+        &self,
+        request: Request<Full<Bytes>>,
+        bounds: Bounds,
+        repeat: Repeat,
+    ) -> Result<Incoming, Failure> {
         let _place = self.open.acquire().await.map_err(|_| Failure::Broken("no connections any more".into()))?;
         if let Some(mut line) = self.take() {
             match line.ask(request.clone(), bounds.max_answer_bytes).await {
-                Err(Fault::Unanswered(_)) => self.idle.lock().clear(),
+                Err(Fault::Unsent(_)) => self.idle.lock().clear(),
+                Err(Fault::Unanswered(_)) if repeat == Repeat::Yes => self.idle.lock().clear(),
                 answered => return self.keep(line, answered),
             }
         }
@@ -108,7 +123,7 @@ impl Pool {
 
     fn keep(&self, mut line: Line, answered: Result<Incoming, Fault>) -> Result<Incoming, Failure> {
         let answer = answered.map_err(|fault| match fault {
-            Fault::Unanswered(text) => Failure::Broken(text),
+            Fault::Unsent(text) | Fault::Unanswered(text) => Failure::Broken(text),
             Fault::Answered(failure) => failure,
         })?;
         if line.is_open() {

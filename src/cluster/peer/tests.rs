@@ -95,6 +95,23 @@ async fn what_gets_no_answer_on_a_kept_connection_is_sent_once_more() {
 }
 
 #[tokio::test]
+async fn what_must_not_come_twice_is_sent_once() {
+    let fake = Fake::start(|number, _| match number {
+        0 | 2 => Does::Says(answer(200, "x")),
+        _ => Does::Ends(Vec::new()),
+    })
+    .await;
+    let peers = peers();
+    peers.send_once(&fake.address, ask()).await.unwrap();
+    let failure = peers.send_once(&fake.address, ask()).await.unwrap_err();
+    assert!(matches!(failure, Failure::Broken(_)), "{failure}");
+    assert_eq!((fake.connections(), fake.asked().len()), (1, 2), "it came, and was not answered");
+    // A connection that is seen to be closed is no reason to give up: nothing was sent.
+    peers.send_once(&fake.address, ask()).await.unwrap();
+    assert_eq!((fake.connections(), fake.asked().len()), (2, 3));
+}
+
+#[tokio::test]
 async fn half_an_answer_is_none_and_the_request_not_repeated() {
     let fake = Fake::start(|number, _| match number {
         0 => Does::Says(answer(200, "x")),

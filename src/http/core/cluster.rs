@@ -93,8 +93,12 @@ pub fn leave(call: &Call<'_>) -> Result<Step> {
     let addresses = member::addresses(json_body(call)?)?;
     let done = || Step::json(wrapped::success_text("ok"));
     let Some(cluster) = call.app.cluster.clone() else { return done() };
+    let group = call.app.consensus.clone();
     Ok(Step::Wait(Box::pin(async move {
         cluster.leave(addresses, notify).await;
+        if let Some(group) = group {
+            group.members_changed();
+        }
         done()
     })))
 }
