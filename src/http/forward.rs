@@ -74,7 +74,7 @@ pub(super) fn way(call: &Call<'_>, cluster: &Cluster, naming: Naming) -> Way {
     }
     // The handler says what is wrong with the name.
     let Ok(named) = naming(call) else { return Way::Here };
-    if cluster.members().view().is_owner(&named.name) {
+    if cluster.members().view().is_owner(&named.name) || is_agreed(call) {
         return Way::Here;
     }
     if !call.agent_text().contains(SERVER) {
@@ -86,6 +86,16 @@ pub(super) fn way(call: &Call<'_>, cluster: &Cluster, naming: Naming) -> Way {
     } else {
         Way::Nowhere(Reply::misdirected(call.peer, call.path))
     }
+}
+
+/// Whether this is a change of a persistent instance. All servers agree on those, whoever is asked; asking the owner would only
+/// be a detour, after which this server might not have seen yet what it has acknowledged.
+fn is_agreed(call: &Call<'_>) -> bool {
+    let names_kind = call.path.ends_with("/v1/ns/instance") || call.path.ends_with("/v1/ns/api");
+    call.app.consensus.is_some()
+        && names_kind
+        && *call.method != Method::PATCH
+        && !super::ns::instance::is_ephemeral(call)
 }
 
 /// Passes `call` on to the owner; `None` when the request is to be handled here after all.

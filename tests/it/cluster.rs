@@ -9,6 +9,7 @@ mod kill;
 mod lan;
 mod mixed;
 mod partition;
+mod raft;
 mod spread;
 mod trio;
 mod watch;

@@ -91,12 +91,7 @@ impl Pool {
         asked.unwrap_or_else(|_| Err(Failure::Broken(format!("no answer within {} ms", bounds.total.as_millis()))))
     }
 
-    async fn ask(
-        &self,
-        request: Request<Full<Bytes>>,
-        bounds: Bounds,
-        repeat: Repeat,
-    ) -> Result<Incoming, Failure> {
+    async fn ask(&self, request: Request<Full<Bytes>>, bounds: Bounds, repeat: Repeat) -> Result<Incoming, Failure> {
         let _place = self.open.acquire().await.map_err(|_| Failure::Broken("no connections any more".into()))?;
         if let Some(mut line) = self.take() {
             match line.ask(request.clone(), bounds.max_answer_bytes).await {

@@ -36,7 +36,7 @@ fn check_weight(weight: f64) -> Result<()> {
 }
 
 fn key_of(call: &Call<'_>, service: ServiceKey, ip: &str, port: i32) -> InstanceKey {
-    let ephemeral = call.word("ephemeral").unwrap_or(call.switches.default_instance_ephemeral);
+    let ephemeral = is_ephemeral(call);
     InstanceKey { service, cluster: call.cluster().into(), ip: ip.into(), port, ephemeral }
 }
 
@@ -59,6 +59,11 @@ fn described(call: &Call<'_>) -> Result<(InstanceKey, Instance)> {
     let key = key_of(call, named.key(), ip, port);
     check_room(&key, &instance)?;
     Ok((key, instance))
+}
+
+/// Whether a request that names an instance means an ephemeral one.
+pub(in crate::http) fn is_ephemeral(call: &Call<'_>) -> bool {
+    call.word("ephemeral").unwrap_or(call.switches.default_instance_ephemeral)
 }
 
 /// Refuses at the door what the store would refuse: a write that waits for the store should not hold megabytes.

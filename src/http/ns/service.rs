@@ -21,11 +21,11 @@ use crate::wire::{metadata, number, selector, service as shape};
 pub fn create(call: &Call<'_>) -> Result<Step> {
     let named = argument::service(call)?;
     let protect_threshold = threshold(call)?;
-    if named.find(&call.app.registry).is_some() {
+    let settings = settings_of(call, protect_threshold);
+    if is_sure(call, &settings) && named.find(&call.app.registry).is_some() {
         return Err(Error::Input(format!("specified service already exists, serviceName : {}", named.name)));
     }
-    let settings = settings_of(call, protect_threshold)?;
-    Step::write(Command::CreateService(named.key(), settings))
+    Step::write(Command::CreateService(named.key(), settings?))
 }
 
 /// DELETE: removes a service with all that it has.
@@ -43,11 +43,17 @@ pub fn delete(call: &Call<'_>) -> Result<Step> {
 pub fn update(call: &Call<'_>) -> Result<Step> {
     let named = call.service_unchecked()?;
     let protect_threshold = lenient_threshold(call.params.required("protectThreshold")?)?;
-    if named.find(&call.app.registry).is_none() {
+    let settings = settings_of(call, protect_threshold);
+    if is_sure(call, &settings) && named.find(&call.app.registry).is_none() {
         return Err(Error::Refused(format!("service {} not found!", named.name)));
     }
-    let settings = settings_of(call, protect_threshold)?;
-    Step::write(Command::UpdateService(named.key(), settings))
+    Step::write(Command::UpdateService(named.key(), settings?))
+}
+
+/// Whether a look at the registry here decides whether there is a service. Others may know better than a server of several,
+/// and are asked on the way of the command; a faulty request doesn't get there.
+fn is_sure(call: &Call<'_>, settings: &Result<ServiceSettings>) -> bool {
+    settings.is_err() || call.app.consensus.is_none()
 }
 
 /// GET: settings of a service and of its clusters.
