@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use super::ownership::View;
 use crate::model::member::{Extend, Member, State};
 use crate::model::peer::Standing;
+use crate::wire::member::state_word;
 
 /// Failures of one member within this time count as one: many calls may fail at the same moment.
 const FAILURE_MS: u64 = 500;
@@ -182,9 +183,8 @@ impl Members {
                 entry.failed_ms = now_ms;
                 entry.member.failures = entry.member.failures.saturating_add(1);
             }
-            entry.judged = true;
             let down = refused || entry.member.failures > max_failures || entry.member.state == State::Down;
-            entry.member.state = if down { State::Down } else { State::Suspicious };
+            entry.judge(if down { State::Down } else { State::Suspicious });
         });
     }
 
@@ -226,9 +226,31 @@ impl Members {
 
 impl Entry {
     fn rise(&mut self) {
-        self.judged = true;
-        self.member.state = State::Up;
         self.member.failures = 0;
+        self.judge(State::Up);
+    }
+
+    /// Says so where it is news: who owns what follows from it.
+    fn judge(&mut self, state: State) {
+        if let Some(news) = self.news(state) {
+            if state == State::Up {
+                tracing::info!("{news}");
+            } else {
+                tracing::warn!("{news}");
+            }
+        }
+        self.judged = true;
+        self.member.state = state;
+    }
+
+    fn news(&self, state: State) -> Option<String> {
+        if self.judged && state == self.member.state {
+            return None;
+        }
+        let (address, failures) = (self.member.address(), self.member.failures);
+        let was = if self.judged { state_word(self.member.state) } else { "not known" };
+        let why = if failures == 0 { String::new() } else { format!(", calls that failed in a row: {failures}") };
+        Some(format!("member {address} is {}, was {was}{why}", state_word(state)))
     }
 }
 
@@ -292,6 +314,24 @@ mod tests {
         assert_eq!(healthy(&members), ["10.0.0.1", "10.0.0.3"]);
         members.note_report("10.0.0.2:8848", Extend::default(), 7);
         assert_eq!((members.find("10.0.0.2:8848").unwrap().failures, healthy(&members).len()), (0, 3));
+    }
+
+    #[test]
+    fn what_becomes_of_a_member_is_told_once() {
+        let mut entry = Entry::new(Member::new("10.0.0.2", 8848), false);
+        assert_eq!(entry.news(State::Up).as_deref(), Some("member 10.0.0.2:8848 is UP, was not known"));
+        entry.rise();
+        assert_eq!(entry.news(State::Up), None);
+        entry.member.failures = 1;
+        let news = entry.news(State::Suspicious);
+        assert_eq!(
+            news.as_deref(),
+            Some("member 10.0.0.2:8848 is SUSPICIOUS, was UP, calls that failed in a row: 1")
+        );
+        entry.judge(State::Suspicious);
+        entry.member.failures = 2;
+        assert_eq!(entry.news(State::Suspicious), None);
+        assert!(entry.news(State::Down).is_some_and(|news| news.contains("is DOWN, was SUSPICIOUS")));
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub struct Cluster {
     has_data: AtomicBool,
     begun: OnceLock<(Intake, Handle)>,
     /// One place for each request of a member that is being answered.
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 impl Cluster {
@@ -90,7 +90,7 @@ impl Cluster {
         let core = Core::new(settings, members.clone(), registry.clone(), as_of_ms, now(&clock));
         let has_data = AtomicBool::new(core.has_data());
         let begun = OnceLock::new();
-        let (core, places) = (Mutex::new(core), Semaphore::new(MAX_ASKED));
+        let (core, places) = (Mutex::new(core), Arc::new(Semaphore::new(MAX_ASKED)));
         Self { members, registry, commit, clock, peers, notes, core, has_data, begun, places }
     }
 
@@ -174,28 +174,36 @@ impl Cluster {
     }
 
     /// Answers what a member asks; `from` is its address if it said so. What follows for the registry has taken effect
-    /// when this returns.
+    /// when this returns. Whoever goes away before that keeps the place until then: else members that lose patience while the
+    /// store is slow and ask again would make ever more lists wait for it.
     ///
     /// # Errors
     /// [`Error::Limit`] when too many ask at once; that and [`Error::Storage`] of the write path.
     pub async fn asked(self: &Arc<Self>, from: Option<&str>, request: Request) -> Result<Answer> {
         let too_many = |_| Error::Limit("too many members ask at once, try again later".into());
-        let _place = self.places.try_acquire().map_err(too_many)?;
+        let place = self.places.clone().try_acquire_owned().map_err(too_many)?;
         let (cluster, from) = (self.clone(), from.map(str::to_owned));
+        let answering = tokio::spawn(async move {
+            let _until_the_end = place;
+            cluster.answer(from, request).await
+        });
+        answering.await.map_err(stopping)?
+    }
+
+    async fn answer(self: Arc<Self>, from: Option<String>, request: Request) -> Result<Answer> {
         // Lists can be long, and the core may be at work: not on a thread that answers clients.
         let work = move || {
             let mut answer = Answer::Unknown;
-            let waiting = cluster.with_core(|core, now| {
+            let waiting = self.with_core(|core, now| {
                 let (said, actions) = core.asked(from.as_deref(), request, now);
                 answer = said;
                 actions
             });
             (answer, waiting)
         };
-        let stopping = |_| Error::Unavailable("the server is stopping".into());
         let (answer, waiting) = tokio::task::spawn_blocking(work).await.map_err(stopping)?;
         for done in waiting {
-            done.await.map_err(|_| Error::Unavailable("the server is stopping".into()))??;
+            done.await.map_err(stopping)??;
         }
         Ok(answer)
     }
@@ -228,6 +236,11 @@ impl Cluster {
     fn begun(&self) -> Option<(Intake, Handle)> {
         self.begun.get().cloned()
     }
+}
+
+/// Whatever ended a task.
+fn stopping<E>(_: E) -> Error {
+    Error::Unavailable("the server is stopping".into())
 }
 
 fn now(clock: &AwakeClock) -> Now {

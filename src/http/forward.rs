@@ -127,11 +127,11 @@ pub(super) async fn pass_on(call: &Call<'_>, cluster: &Cluster, naming: Naming) 
     None
 }
 
-/// Whether the answer says nothing of the request itself: the other server doesn't think that it is the owner, or can't
-/// read a request of this size.
+/// Whether the answer says nothing of the request itself: the other server doesn't think that it is the owner, can't
+/// read a request of this size, or has no such path at all (another context path, another kind of server).
 fn is_void(answer: &Incoming) -> bool {
     let misdirected = || answer.body.windows(MISDIRECTED.len()).any(|part| part == MISDIRECTED);
-    answer.is_too_large() || (answer.is_bad_request() && misdirected())
+    answer.is_too_large() || answer.is_not_there() || (answer.is_bad_request() && misdirected())
 }
 
 fn is_nacre(members: &Members, address: &str) -> bool {

@@ -28,6 +28,8 @@ use crate::registry::Registry;
 use outbox::Outbox;
 use start::Start;
 
+/// Instances in one answer to who asks for lists by name, about; a list is never cut.
+const MAX_FETCHED: usize = 200_000;
 /// A member whose kind is not known yet is asked this often.
 const ASK_MS: u64 = 1_000;
 /// That a client was heard of again is news if it was so much later than was known: how long messages take makes it look
@@ -247,6 +249,8 @@ impl Core {
         let Some(Call { to, purpose }) = self.calls.remove(&id) else { return Vec::new() };
         match &result {
             Ok(_) | Err(Failure::Said(..)) if !matches!(purpose, Purpose::Report) => {}
+            // Somebody listens there, but under this context path it is no member that could own anything.
+            Ok(Answer::Unknown) => self.members.note_failure(&to, false, now.awake_ms),
             Ok(_) => self.members.note_success(&to),
             Err(Failure::Said(..)) => self.members.note_failure(&to, false, now.awake_ms),
             Err(failure) => self.members.note_failure(&to, *failure == Failure::Refused, now.awake_ms),
@@ -254,7 +258,7 @@ impl Core {
         match purpose {
             Purpose::Report => {}
             Purpose::Meet => self.met(&to, result, now),
-            Purpose::Tell(told) => self.told(&to, told, result.is_ok_and(|answer| answer == Answer::Done), now),
+            Purpose::Tell(told) => self.told(&to, told, &result, now),
             Purpose::Verify => {
                 if let Some(peer) = self.peers.get_mut(&to) {
                     peer.verifying = false;
@@ -484,7 +488,14 @@ impl Core {
             Some(service) => Some(lists::whole(&self.registry, &service, &self.view, now)),
             None => tells_all.then(|| lists::nothing(&self.registry, key, now)),
         };
-        services.iter().take(self.settings.batch_keys.max(1_000)).filter_map(of).collect()
+        // Other servers ask for everything that differs at once, however much that is.
+        let mut told = 0;
+        let is_room = |datum: &Datum| {
+            let before = told;
+            told += datum.told.len();
+            before < MAX_FETCHED
+        };
+        services.iter().filter_map(of).take_while(is_room).collect()
     }
 
     /// How many lists are waiting to be told to the member at `address`; for figures and tests.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Core, Purpose, lists};
-use crate::cluster::message::{Part, Request};
+use crate::cluster::message::{Answer, Failure, Part, Request};
 use crate::model::clock::Now;
 use crate::model::{InstanceKey, ServiceKey};
 
@@ -13,6 +13,9 @@ use crate::model::{InstanceKey, ServiceKey};
 const MAX_INSTANCES: usize = 512;
 /// Instances in one message, about; a list is never cut.
 const MAX_TOLD: usize = 10_000;
+
+/// The status by which a member refuses a body for its size.
+const TOO_LARGE: u16 = 413;
 
 /// What is to be told of a service.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,11 +155,22 @@ impl Core {
     }
 
     /// A message has ended.
-    pub(super) fn told(&mut self, to: &Arc<str>, told: Vec<(ServiceKey, Pending)>, well: bool, now: Now) {
+    pub(super) fn told(
+        &mut self,
+        to: &Arc<str>,
+        told: Vec<(ServiceKey, Pending)>,
+        result: &Result<Answer, Failure>,
+        now: Now,
+    ) {
         let retry_ms = now.awake_ms + self.settings.retry_ms;
         let Some(peer) = self.peers.get_mut(to) else { return };
         peer.telling.clear();
-        if !well && peer.up {
+        if let Err(Failure::Said(TOO_LARGE, _)) = result {
+            // It would be no smaller the next time, and all else would wait behind it. What differs the member fetches: an
+            // answer may be larger.
+            tracing::warn!(to = &**to, lists = told.len(), "a member takes no lists of this size, it is to fetch them");
+            peer.verify_now = true;
+        } else if *result != Ok(Answer::Done) && peer.up {
             peer.retry_ms = retry_ms;
             told.into_iter().for_each(|(service, pending)| peer.outbox.put_back(service, pending));
         }
@@ -182,5 +196,112 @@ impl Core {
             let Some(peer) = self.peers.get_mut(&*address).filter(|peer| peer.up) else { continue };
             owned.iter().for_each(|service| peer.outbox.add(service.key(), None, now.awake_ms));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::core::{Action, Settings};
+    use crate::cluster::members::Members;
+    use crate::model::member::{Extend, Member, State};
+    use crate::model::peer::{Gap, Phase, Standing};
+    use crate::model::{Instance, Row};
+    use crate::registry::Registry;
+
+    const OTHER: &str = "10.0.0.2:8848";
+
+    fn at(ms: u64) -> Now {
+        Now { awake_ms: 1_000_000 + ms, wall_ms: 5_000_000 + ms }
+    }
+
+    fn key(service: &str) -> InstanceKey {
+        let service = ServiceKey::new("public", &format!("g@@{service}"));
+        InstanceKey { service, cluster: "DEFAULT".into(), ip: "10.1.0.1".into(), port: 80, ephemeral: true }
+    }
+
+    /// One that compared its data and knows of another of its kind, and what is asked of that then.
+    fn core() -> (Core, Arc<Members>) {
+        let other = Member::new("10.0.0.2", 8848);
+        let members = Arc::new(Members::new(Member::new("10.0.0.1", 8848), [other], 3));
+        let registry = Arc::new(Registry::default());
+        for service in ["a", "b", "c", "d"] {
+            registry.apply(Row::Instance(key(service), Some(Arc::new(Instance::default()))), 1, false);
+        }
+        let settings = Settings { verify_ms: 3_600_000, ..Settings::default() };
+        let mut core = Core::new(settings, members.clone(), registry, Some(4_000_000), at(0));
+        let standing = Standing { phase: Phase::Ready, gap: Gap { from_ms: 0, to_ms: 4_999_999 } };
+        let extend = Extend { version: Some("1.4.8".into()), standing: Some(standing), ..Extend::default() };
+        for (id, request) in calls(core.tick(at(1))) {
+            assert_eq!(request, Request::Own);
+            let own = Member { extend: extend.clone(), ..Member::new("10.0.0.2", 8848) };
+            core.answered(id, Ok(Answer::Member(Box::new(own))), at(1));
+        }
+        // The first round of checksums, as the other is up.
+        for round in 2..5 {
+            for (id, _) in calls(core.tick(at(round))) {
+                core.answered(id, Ok(Answer::Done), at(round));
+            }
+        }
+        assert!(core.has_data() && members.state(OTHER) == Some(State::Up));
+        (core, members)
+    }
+
+    fn calls(actions: Vec<Action>) -> Vec<(u64, Request)> {
+        let call = |action| if let Action::Call { id, request, .. } = action { Some((id, request)) } else { None };
+        actions.into_iter().filter_map(call).collect()
+    }
+
+    #[test]
+    fn what_is_too_large_for_a_member_does_not_block_the_way() {
+        let (mut core, _) = core();
+        core.note(&key("a").service, &key("a"), at(10));
+        let told = calls(core.tick(at(200)));
+        let [(id, Request::Changes(_))] = &told[..] else { panic!("{told:?}") };
+        core.answered(*id, Err(Failure::Said(413, "too large".into())), at(201));
+        assert_eq!(core.waiting(OTHER), 0, "it would be as large again");
+        core.note(&key("b").service, &key("b"), at(202));
+        let then = calls(core.tick(at(400)));
+        let is_of = |service: &str, part: &Part| part.datum.service == key(service).service;
+        let is_told = |(_, request): &(u64, Request)| {
+            matches!(request, Request::Changes(parts) if parts.len() == 1 && is_of("b", &parts[0]))
+        };
+        assert!(then.iter().any(is_told), "{then:?}");
+        let compares = |(_, request): &(u64, Request)| matches!(request, Request::Checksums { .. });
+        assert!(then.iter().any(compares), "what was too large is to be fetched: {then:?}");
+    }
+
+    #[test]
+    fn what_a_member_could_not_be_told_is_told_again() {
+        let (mut core, _) = core();
+        core.note(&key("a").service, &key("a"), at(10));
+        let told = calls(core.tick(at(200)));
+        core.answered(told[0].0, Err(Failure::Said(500, String::new())), at(201));
+        assert_eq!(core.waiting(OTHER), 1);
+        assert!(calls(core.tick(at(1_200))).is_empty(), "not at once");
+        assert_eq!(calls(core.tick(at(1_202)))[0].1, told[0].1);
+    }
+
+    #[test]
+    fn whoever_does_not_know_what_a_report_is_owns_nothing() {
+        let (mut core, members) = core();
+        for second in 1..=4 {
+            for (id, request) in calls(core.serve(at(second * 1_000))) {
+                assert!(matches!(request, Request::Report(_)));
+                core.answered(id, Ok(Answer::Unknown), at(second * 1_000));
+            }
+        }
+        assert_eq!(members.state(OTHER), Some(State::Down));
+    }
+
+    #[test]
+    fn all_lists_that_are_asked_for_are_told() {
+        let (mut core, _) = core();
+        core.settings.batch_keys = 1;
+        let names: Vec<ServiceKey> =
+            (0..3_000).map(|n| key(&format!("none-{n}")).service).chain([key("d").service]).collect();
+        let (answer, _) = core.asked(None, Request::Fetch(names), at(500));
+        let Answer::Data(data) = answer else { panic!("{answer:?}") };
+        assert_eq!(data.into_iter().map(|datum| datum.service).collect::<Vec<_>>(), [key("d").service]);
     }
 }

@@ -52,6 +52,11 @@ pub(super) struct Start {
 
 /// Whether who has the gap `theirs` knows better than who has `mine`.
 fn knows_better(theirs: Gap, mine: Gap) -> bool {
+    // A gap that ends before it begins comes of a clock that was set back. Two servers with such gaps would each know better
+    // than the other, and load from each other without end.
+    if theirs.from_ms >= theirs.to_ms {
+        return false;
+    }
     let was_there = theirs.to_ms <= mine.from_ms;
     let left_later = theirs.from_ms > mine.from_ms.saturating_add(SKEW_MS) && mine.to_ms > theirs.from_ms;
     // Who has nothing at all listens to everybody who was there before.
@@ -70,9 +75,11 @@ fn closed_by(mine: Gap, theirs: Gap) -> Gap {
 
 impl Start {
     pub(super) fn new(as_of_ms: Option<u64>, now: Now) -> Self {
+        let from_ms = as_of_ms.unwrap_or_default();
         Self {
             phase: if as_of_ms.is_some() { Phase::Restored } else { Phase::Loading },
-            gap: Gap { from_ms: as_of_ms.unwrap_or_default(), to_ms: now.wall_ms },
+            // The clock may have been set back meanwhile.
+            gap: Gap { from_ms, to_ms: now.wall_ms.max(from_ms.saturating_add(1)) },
             began_ms: now.awake_ms,
             met: BTreeMap::new(),
             source: None,
@@ -291,6 +298,23 @@ mod tests {
         assert!(knows_better(restored, empty));
         assert!(knows_better(gap(0, 100), empty) && !knows_better(empty, gap(0, 100)));
         assert_eq!(closed_by(empty, restored), restored);
+    }
+
+    #[test]
+    fn nobody_loads_without_end_after_a_clock_was_set_back() {
+        let now = Now { awake_ms: 1, wall_ms: 4_000_000 };
+        let gap_of = |as_of_ms| Start::new(Some(as_of_ms), now).standing().gap;
+        let (one, other) = (gap_of(5_000_000), gap_of(5_000_500));
+        assert!(!(knows_better(one, other) && knows_better(other, one)));
+        // What others say may be anything; after the data of one were taken in, it has said all that it can.
+        let times = [0, 1, 4_990, 5_000, 5_001, 20_000];
+        let gaps: Vec<Gap> = times.iter().flat_map(|from| times.map(|to| gap(*from, to))).collect();
+        for theirs in &gaps {
+            for mine in gaps.iter().filter(|mine| knows_better(*theirs, **mine)) {
+                let left = closed_by(*mine, *theirs);
+                assert!(!knows_better(*theirs, left), "{theirs:?} {mine:?}");
+            }
+        }
     }
 
     #[test]

@@ -87,6 +87,11 @@ impl Incoming {
         self.status == 400
     }
 
+    /// Whether there is nothing under the path that was asked for.
+    pub fn is_not_there(&self) -> bool {
+        matches!(self.status, 404 | 405 | 501)
+    }
+
     /// Whether the member takes no request of this size: body, target or headers.
     pub fn is_too_large(&self) -> bool {
         matches!(self.status, 413 | 414 | 431)

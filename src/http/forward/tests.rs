@@ -367,6 +367,17 @@ async fn an_owner_that_thinks_otherwise_leaves_the_request_here() {
 }
 
 #[tokio::test]
+async fn an_owner_that_has_no_such_path_leaves_the_request_here() {
+    for status_code in [404, 501] {
+        let fake = Fake::saying(status_code, "no such thing here").await;
+        let world = World::start(&[&fake.address]).await;
+        let service = world.service(&fake.address);
+        let answer = world.register(&service).await;
+        assert_eq!((status(&answer), world.has(&service), fake.asked().len()), ("200", true, 1));
+    }
+}
+
+#[tokio::test]
 async fn no_place_no_passing_on() {
     let fake = Fake::saying(200, "ok").await;
     let world = World::start(&[&fake.address]).await;

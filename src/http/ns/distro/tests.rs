@@ -257,3 +257,27 @@ async fn the_identity_counts_whether_there_is_authentication_or_not() {
         }
     }
 }
+
+#[test]
+fn who_goes_away_keeps_the_place_until_what_was_asked_is_done() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    let world = World::of_three();
+    let cluster = world.app.cluster.clone().unwrap();
+    let refused = runtime.block_on(async {
+        // Nothing gets on before this ends.
+        let (end, busy) = std::sync::mpsc::channel::<()>();
+        let occupied = tokio::task::spawn_blocking(move || busy.recv());
+        let mut refused = 0;
+        for _ in 0..100 {
+            let asked = tokio::time::timeout(std::time::Duration::from_millis(1), cluster.asked(None, Request::Snapshot));
+            refused += u32::from(matches!(asked.await, Ok(Err(Error::Limit(_)))));
+        }
+        drop(end);
+        assert!(occupied.await.unwrap().is_err());
+        while cluster.asked(None, Request::Own).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        refused
+    });
+    assert_eq!(refused, 100 - 64);
+}
