@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use openraft::{BasicNode, ChangeMembers, RaftMetrics, ServerState};
+use openraft::{BasicNode, ChangeMembers, ServerState};
 
 use super::form::{ask_all, listed};
 use super::message::{Standing, node};
-use super::types::Id;
+use super::types::{Id, Metrics};
 use super::{Consensus, Inner};
 
 /// How long one change of the group may take.
@@ -20,8 +20,6 @@ const CATCH_UP_PAUSE: Duration = Duration::from_millis(25);
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// A learner that lags by at most this many entries becomes a voter.
 const LAG: u64 = 64;
-
-type Metrics = RaftMetrics<Id, BasicNode>;
 
 /// What is to be changed next.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +58,9 @@ pub(super) async fn run(consensus: Consensus) {
             continue;
         }
         inner.look_for_leader().await;
+        if metrics.current_leader.is_none() {
+            inner.give_up().await;
+        }
         if !consensus.has_caught_up() && consensus.catch_up(CATCH_UP).await {
             inner.caught_up.store(true, Ordering::Release);
             tracing::info!(term = metrics.current_term, "this server has all that the group has agreed on");
@@ -110,7 +111,8 @@ impl Inner {
     /// As the leader: takes the next step, if there is one, from the group as it is to the list of members.
     async fn follow(&self, metrics: &Metrics) {
         let wanted: BTreeSet<String> = listed(self).into_iter().collect();
-        let standings = ask_all(self).await;
+        let mut standings = ask_all(self).await;
+        self.leave_out(metrics, &mut standings);
         let Some(step) = next(self.id, metrics, &wanted, &standings) else { return };
         tracing::info!(?step, "the group changes");
         let raft = self.raft().await;

@@ -30,13 +30,17 @@ const UNKNOWN: Id = 1 << 63;
 
 /// Makes an identity, and keeps it.
 pub(super) async fn new_id(keeper: &Keeper) -> Result<Id> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|fault| Error::Setup(format!("no random numbers: {fault}")))?;
-    let id = (Id::from_be_bytes(bytes) & !UNKNOWN).max(1);
+    let id = (random()? & !UNKNOWN).max(1);
     let setup = |fault: super::types::Fault| Error::Setup(format!("the raft log: {fault}"));
     let records = vec![(ID, json(&id).map_err(setup)?)];
     keeper.write(Writing { records, ..Writing::default() }).await.map_err(setup)?;
     Ok(id)
+}
+
+fn random() -> Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|fault| Error::Setup(format!("no random numbers: {fault}")))?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 /// The number of the server at `address` until it says who it is.
@@ -139,6 +143,7 @@ impl Inner {
         running.raft.shutdown().await.map_err(|error| fault(error.to_string()))?;
         // A vote may have been asked for meanwhile; then there is a group.
         if running.log.is_pristine() {
+            let founding = random()?;
             let base = Position::new(CommittedLeaderId::new(0, self.id), 0);
             let voters: BTreeSet<Id> = nodes.keys().copied().collect();
             let addresses: Vec<&str> = nodes.values().map(|node| node.addr.as_str()).collect();
@@ -147,7 +152,8 @@ impl Inner {
             let (commit, registry) = (self.commit.clone(), self.registry.clone());
             let mut machine = Machine::open(self.id, commit, registry, self.keeper.clone(), false).await?;
             machine.begin_at(base, membership).await.map_err(|error| fault(error.to_string()))?;
-            running.log.begin_at(base).await.map_err(|error| fault(error.to_string()))?;
+            running.log.begin_at(base, founding).await.map_err(|error| fault(error.to_string()))?;
+            self.founding.set(Some(founding));
         }
         self.run_anew(&mut running).await
     }

@@ -18,6 +18,7 @@ enum Request {
     Write(Writing, Option<oneshot::Sender<()>>),
     Keep(Snapshot, oneshot::Sender<Result<(), String>>),
     Snapshot(oneshot::Sender<Result<Option<Snapshot>, String>>),
+    Forget(oneshot::Sender<Result<(), String>>),
     Content(oneshot::Sender<Content>),
     Close(oneshot::Sender<()>),
 }
@@ -82,6 +83,14 @@ impl Keeper {
         found.await.map_err(|_| read_fault("the raft log is closed"))?.map_err(read_fault)
     }
 
+    /// Waits until no snapshot is on disk.
+    pub(super) async fn forget(&self) -> Result<(), Fault> {
+        let (done, gone) = oneshot::channel();
+        let sent = self.requests.send(Request::Forget(done)).await;
+        sent.map_err(|_| write_fault("the raft log is closed"))?;
+        gone.await.map_err(|_| write_fault("the raft log is closed"))?.map_err(write_fault)
+    }
+
     /// All that the ledger holds but the snapshot.
     pub(super) async fn content(&self) -> Result<Content, Fault> {
         let (done, content) = oneshot::channel();
@@ -115,6 +124,7 @@ fn answer(ledger: &mut Ledger, request: Request, asked: &mpsc::Receiver<Request>
         }
         Request::Keep(snapshot, done) => drop(done.send(ledger.keep(snapshot))),
         Request::Snapshot(done) => drop(done.send(ledger.snapshot())),
+        Request::Forget(done) => drop(done.send(ledger.forget_snapshot())),
         Request::Content(done) => drop(done.send(ledger.content().clone())),
         Request::Close(done) => drop(done.send(())),
     }

@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::founding::FOUNDING;
 use super::keeper::Keeper;
 use super::types::{Config, Entry, Fault, Id, Position, write_fault};
 use crate::error::{Error, Result};
@@ -68,8 +69,9 @@ impl Log {
         let state = State {
             entries: content.entries.iter().map(parse).collect::<Result<_>>()?,
             vote: record(content, VOTE)?,
-            purged: record(content, PURGED)?,
-            committed: record(content, COMMITTED)?,
+            // These may be null.
+            purged: record::<Option<Position>>(content, PURGED)?.flatten(),
+            committed: record::<Option<Position>>(content, COMMITTED)?.flatten(),
         };
         Ok(Self { keeper, state: Arc::new(RwLock::new(state)) })
     }
@@ -80,10 +82,39 @@ impl Log {
         state.entries.is_empty() && state.vote.is_none() && state.purged.is_none()
     }
 
-    /// Makes a log that begins after `base`, on a server that is pristine.
-    pub(super) async fn begin_at(&self, base: Position) -> Result<(), Fault> {
-        self.keeper.write(Writing { records: vec![(PURGED, json(&base)?)], ..Writing::default() }).await?;
+    /// Whether it holds nothing of any group, but perhaps a vote.
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.state.read();
+        state.entries.is_empty() && state.purged.is_none()
+    }
+
+    /// Whether `own` has made a group, and nothing has come of it so far.
+    pub(super) fn is_only_begun(&self, own: Id) -> bool {
+        let state = self.state.read();
+        state.entries.is_empty() && state.purged.is_some_and(|base| is_base(&base) && base.leader_id.node_id == own)
+    }
+
+    /// Whether its group has, or had, a leader.
+    pub(super) fn has_entries(&self) -> bool {
+        let state = self.state.read();
+        !state.entries.is_empty() || state.purged.is_some_and(|purged| !is_base(&purged))
+    }
+
+    /// Makes a log that begins after `base`, on a server that is pristine: that of the group with this number.
+    pub(super) async fn begin_at(&self, base: Position, founding: u64) -> Result<(), Fault> {
+        let records = vec![(PURGED, json(&base)?), (FOUNDING, json(&founding)?)];
+        self.keeper.write(Writing { records, ..Writing::default() }).await?;
         self.state.write().purged = Some(base);
+        Ok(())
+    }
+
+    /// Forgets all but the vote.
+    pub(super) async fn reset(&self) -> Result<(), Fault> {
+        let nothing = || json(&None::<Position>);
+        let records = vec![(PURGED, nothing()?), (COMMITTED, nothing()?), (FOUNDING, nothing()?)];
+        self.keeper.write(Writing { remove: Some((0, u64::MAX)), records, ..Writing::default() }).await?;
+        let mut state = self.state.write();
+        *state = State { vote: state.vote, ..State::default() };
         Ok(())
     }
 
@@ -107,6 +138,11 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Whether a group begins there, before any leader.
+fn is_base(position: &Position) -> bool {
+    position.leader_id.term == 0
 }
 
 fn bytes(entry: &Entry) -> usize {

@@ -78,6 +78,16 @@ impl Machine {
         self.carry_out(Command::Nothing).await?.await.map(drop).map_err(write_fault)
     }
 
+    /// What was stored is of a group that never came to be: this log is not its log. The rows stay.
+    pub(super) async fn forget(&mut self) -> Result<(), Fault> {
+        self.keeper.forget().await?;
+        if self.applied.last.is_none() {
+            return Ok(());
+        }
+        self.applied = Applied { id: self.applied.id, ..Applied::default() };
+        self.carry_out(Command::Nothing).await?.await.map(drop).map_err(write_fault)
+    }
+
     async fn kept(&self) -> Result<Option<(Meta, Vec<u8>)>, Fault> {
         let Some(ledger::Snapshot { head, body }) = self.keeper.snapshot().await? else { return Ok(None) };
         Ok(Some((serde_json::from_slice(&head).map_err(read_fault)?, body)))
@@ -181,10 +191,11 @@ impl RaftStateMachine<Config> for Machine {
     }
 
     async fn install_snapshot(&mut self, meta: &Meta, snapshot: Box<Cursor<Vec<u8>>>) -> Result<(), Fault> {
+        // Kept first: it must never be older than the rows, for the entries in between are not in this log.
         let body = snapshot.into_inner();
-        self.install(meta, &body).await?;
         let head = json(meta)?.to_vec();
-        self.keeper.keep(ledger::Snapshot { head, body }).await
+        self.keeper.keep(ledger::Snapshot { head, body: body.clone() }).await?;
+        self.install(meta, &body).await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Config>>, Fault> {

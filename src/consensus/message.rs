@@ -26,6 +26,8 @@ pub(super) struct Letter {
     pub(super) from: String,
     /// Identity of the receiver, where it matters: another one at the same address must not answer in its name.
     pub(super) to: Option<Id>,
+    /// Which group of that name, if the sender knows one.
+    pub(super) founding: Option<u64>,
     /// What is said.
     pub(super) ask: Ask,
 }
@@ -43,6 +45,13 @@ pub(super) enum Ask {
     Standing,
     /// Promise to help this server make a group, and nobody else for a while.
     Promise(Id),
+}
+
+impl Ask {
+    /// Whether it makes the receiver hold something of the group.
+    pub(super) fn brings(&self) -> bool {
+        matches!(self, Ask::Append(_) | Ask::Vote(_) | Ask::Snapshot(_))
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +73,8 @@ pub(super) enum Answer {
     Promise(bool),
     /// The receiver is not who it was taken for.
     AnotherId(Id),
+    /// The receiver is in another group of that name, or the sender is not who it says.
+    AnotherGroup,
     /// The receiver takes no part at present.
     Closed,
 }
@@ -74,6 +85,10 @@ pub(super) struct Standing {
     pub(super) id: Id,
     /// It has never heard of a group.
     pub(super) pristine: bool,
+    /// Which group it knows.
+    pub(super) founding: Option<u64>,
+    /// It has entries of that group's log, or had: the group has, or had, a leader.
+    pub(super) entries: bool,
     /// How many rows it has that a group would agree on.
     pub(super) rows: u64,
     /// Whether the asker is in its list of members.
@@ -81,8 +96,8 @@ pub(super) struct Standing {
 }
 
 impl Letter {
-    pub(super) fn new(from: &str, to: Option<Id>, ask: Ask) -> Self {
-        Self { group: GROUP.to_owned(), from: from.to_owned(), to, ask }
+    pub(super) fn new(from: &str, to: Option<Id>, founding: Option<u64>, ask: Ask) -> Self {
+        Self { group: GROUP.to_owned(), from: from.to_owned(), to, founding, ask }
     }
 
     /// As bytes.

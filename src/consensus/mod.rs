@@ -15,6 +15,7 @@
 mod entry;
 mod follow;
 mod form;
+mod founding;
 mod keeper;
 mod log;
 mod machine;
@@ -44,6 +45,7 @@ use crate::model::command::Command;
 use crate::registry::Registry;
 use crate::store::Durability;
 use crate::store::ledger::{self, Ledger};
+use founding::{FOUNDING, Founding};
 use keeper::Keeper;
 use log::Log;
 use machine::Machine;
@@ -153,11 +155,16 @@ struct Inner {
     network: Network,
     config: Arc<openraft::Config>,
     running: RwLock<Running>,
+    founding: Founding,
+    /// Held while a server that holds nothing takes something in: it takes it from one group.
+    taking_in: tokio::sync::Mutex<()>,
     promised: Mutex<Option<(Id, Instant)>>,
     waiting: Semaphore,
     /// To the task that puts commands into the log.
     writer: mpsc::Sender<propose::Writing>,
     leaderless_since: Mutex<Option<Instant>>,
+    /// Addresses of members that can't be let in.
+    strangers: Mutex<BTreeSet<String>>,
     caught_up: AtomicBool,
     serves_anyway: AtomicBool,
     stopped: AtomicBool,
@@ -190,6 +197,7 @@ impl Consensus {
         let ledger = tokio::task::spawn_blocking(opening).await;
         let ledger = ledger.map_err(|fault| Error::Setup(format!("the raft log: {fault}")))??;
         let id = log::record(ledger.content(), ID)?;
+        let founding = Founding::new(log::record::<Option<u64>>(ledger.content(), FOUNDING)?.flatten());
         let keeper = Keeper::start(ledger)?;
         let id = match id {
             Some(id) => id,
@@ -198,6 +206,7 @@ impl Consensus {
         let network = Network {
             transport,
             own: members.own().address().into(),
+            founding: founding.clone(),
             backoff: Duration::from_millis(options.heartbeat_ms),
         };
         let config = Arc::new(raft_config(&options)?);
@@ -214,10 +223,13 @@ impl Consensus {
             network,
             config,
             running: RwLock::new(running),
+            founding,
+            taking_in: tokio::sync::Mutex::new(()),
             promised: Mutex::new(None),
             waiting: Semaphore::new(WAITING),
             writer,
             leaderless_since: Mutex::new(Some(Instant::now())),
+            strangers: Mutex::default(),
             caught_up: AtomicBool::new(false),
             serves_anyway: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -296,6 +308,11 @@ impl Consensus {
         if letter.to.is_some_and(|to| to != inner.id) {
             return Answer::AnotherId(inner.id);
         }
+        let log = inner.running.read().await.log.clone();
+        let _taking_in = if letter.ask.brings() && log.is_empty() { Some(inner.taking_in.lock().await) } else { None };
+        if let Some(answer) = inner.rebuff(&letter, &log).await {
+            return answer;
+        }
         match letter.ask {
             Ask::Append(request) => Answer::Append(inner.raft().await.append_entries(request).await),
             Ask::Vote(request) => Answer::Vote(inner.raft().await.vote(request).await),
@@ -344,7 +361,10 @@ impl Parts<'_> {
         let setup = |what: String| Error::Setup(format!("the raft log: {what}"));
         let content = self.keeper.content().await.map_err(|fault| setup(fault.to_string()))?;
         let log = Log::open(self.keeper.clone(), &content)?;
-        let machine = Machine::open(self.id, commit.clone(), registry.clone(), self.keeper.clone(), afresh).await?;
+        let mut machine = Machine::open(self.id, commit.clone(), registry.clone(), self.keeper.clone(), afresh).await?;
+        if log.is_empty() && self.network.founding.get().is_none() {
+            machine.forget().await.map_err(|fault| setup(fault.to_string()))?;
+        }
         let raft = Raft::new(self.id, self.config.clone(), self.network.clone(), log.clone(), machine).await;
         Ok(Running { raft: raft.map_err(|fault| setup(fault.to_string()))?, log })
     }
@@ -378,10 +398,14 @@ impl Inner {
     }
 
     async fn standing(&self, asker: &str) -> Standing {
-        let pristine = self.running.read().await.log.is_pristine();
+        let (pristine, entries) = {
+            let log = &self.running.read().await.log;
+            (log.is_pristine(), log.has_entries())
+        };
         // Nobody asks those that are not for their rows.
         let rows = if pristine { self.registry.agreed_rows().len() as u64 } else { 0 };
-        Standing { id: self.id, pristine, rows, lists_you: self.members.knows(asker) }
+        let (founding, lists_you) = (self.founding.get(), self.members.knows(asker));
+        Standing { id: self.id, pristine, founding, entries, rows, lists_you }
     }
 
     /// Runs raft anew on what is stored.

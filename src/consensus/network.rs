@@ -13,6 +13,7 @@ use openraft::raft::{
 };
 use openraft::{AnyError, BasicNode};
 
+use super::founding::Founding;
 use super::message::{Answer, Ask, Letter};
 use super::types::{Config, Id};
 use crate::cluster::message::Failure;
@@ -31,6 +32,8 @@ pub(super) struct Network {
     pub(super) transport: Arc<dyn Transport>,
     /// Address of this server.
     pub(super) own: Arc<str>,
+    /// The group that it speaks for.
+    pub(super) founding: Founding,
     /// Pause before a server that can't be reached is tried again.
     pub(super) backoff: Duration,
 }
@@ -41,7 +44,7 @@ impl Network {
     /// # Errors
     /// As of the transport; [`Failure::Said`] for an answer that can't be read.
     pub(super) async fn ask(&self, to: &str, id: Option<Id>, ask: Ask, limit: Duration) -> Result<Answer, Failure> {
-        let body = Letter::new(&self.own, id, ask).encode();
+        let body = Letter::new(&self.own, id, self.founding.get(), ask).encode();
         let body = body.map_err(|error| Failure::Broken(error.message().to_owned()))?;
         let answer = tokio::time::timeout(limit, self.transport.send(to, body)).await;
         let bytes = answer.map_err(|_| Failure::Broken(format!("no answer from {to} within {limit:?}")))??;
@@ -74,8 +77,8 @@ impl Peer {
     ) -> Result<Answer, RPCError<Id, BasicNode, E>> {
         let answer = self.network.ask(&self.address, Some(self.target), ask, option.hard_ttl()).await;
         match answer {
-            Ok(Answer::AnotherId(_) | Answer::Closed) => {
-                let gone = format!("{} is not {:016x}, or not there", self.address, self.target);
+            Ok(Answer::AnotherId(_) | Answer::AnotherGroup | Answer::Closed) => {
+                let gone = format!("{} is not {:016x} of this group, or not there", self.address, self.target);
                 Err(Unreachable::from(AnyError::error(gone)).into())
             }
             Ok(answer) => Ok(answer),

@@ -140,7 +140,8 @@ impl Consensus {
             }
             Ok(Answer::Busy) => Attempt::Busy,
             Ok(Answer::Undecided(why)) => Attempt::Unknown(why),
-            Ok(Answer::NotLeader | Answer::AnotherId(_) | Answer::Closed) | Err(Failure::Refused) => {
+            Ok(Answer::NotLeader | Answer::AnotherId(_) | Answer::AnotherGroup | Answer::Closed)
+            | Err(Failure::Refused) => {
                 inner.lost_leader();
                 Attempt::NoLeader
             }

@@ -1,6 +1,7 @@
 //! A cluster in one process: servers with stores and ledgers on disk, a network that can be cut.
 
 mod entries;
+mod founding;
 mod group;
 mod joining;
 mod partition;

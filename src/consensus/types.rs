@@ -19,6 +19,7 @@ pub(super) type Id = u64;
 pub(super) type Entry = openraft::Entry<Config>;
 pub(super) type Position = LogId<Id>;
 pub(super) type Membership = StoredMembership<Id, BasicNode>;
+pub(super) type Metrics = openraft::RaftMetrics<Id, BasicNode>;
 pub(super) type Fault = StorageError<Id>;
 pub(super) type Raft = openraft::Raft<Config>;
 

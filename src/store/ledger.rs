@@ -169,6 +169,21 @@ impl Ledger {
         write_snapshot(dir, &snapshot).map_err(|error| format!("{SNAPSHOT} can't be written: {error}"))
     }
 
+    /// Takes the snapshot away, durably.
+    ///
+    /// # Errors
+    /// Why not; it may be there or not.
+    pub fn forget_snapshot(&mut self) -> Result<(), String> {
+        self.snapshot = None;
+        let Some(disk) = &self.disk else { return Ok(()) };
+        let dir = disk.folder.path();
+        let gone = match fs::remove_file(dir.join(SNAPSHOT)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| sync_dir(dir)),
+        };
+        gone.map_err(|error| format!("{SNAPSHOT} can't be removed: {error}"))
+    }
+
     /// The snapshot that was kept last. A damaged one is none, and said so.
     ///
     /// # Errors

@@ -100,13 +100,13 @@ fn letters_carry_pieces_of_snapshots() {
         data: data.clone(),
         done: true,
     };
-    let bytes = Letter::new("10.0.0.1:1", Some(7), Ask::Snapshot(piece)).encode().unwrap();
+    let bytes = Letter::new("10.0.0.1:1", Some(7), None, Ask::Snapshot(piece)).encode().unwrap();
     let letter = Letter::decode(&bytes).unwrap();
     assert_eq!((letter.from.as_str(), letter.to), ("10.0.0.1:1", Some(7)));
     assert!(matches!(letter.ask, Ask::Snapshot(piece) if piece.data == data && piece.offset == 9));
     for length in 0..bytes.len() - data.len() {
         assert!(Letter::decode(&bytes[..length]).is_err(), "the first {length} bytes");
     }
-    let other = Letter { group: "nacos_config".into(), ..Letter::new("a", None, Ask::Standing) };
+    let other = Letter { group: "nacos_config".into(), ..Letter::new("a", None, None, Ask::Standing) };
     assert!(Letter::decode(&other.encode().unwrap()).is_err());
 }
