@@ -120,8 +120,7 @@ impl Inner {
         if !is_own {
             return;
         }
-        let addresses: Vec<String> = self.members.all().iter().map(|member| member.address()).collect();
-        let standings = super::form::ask_all(self, &addresses).await;
+        let standings = super::form::ask_all(self).await;
         if !standings.values().any(|standing| standing.entries && self.is_other(standing)) {
             return;
         }
