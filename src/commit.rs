@@ -287,9 +287,10 @@ impl Committer {
                 break;
             }
             let resolve = if request.agreed.is_some() { resolve::agreed::resolve } else { resolve::resolve };
-            let resolved = resolve(&self.registry, &request.command, self.now());
+            let now = self.now();
+            let resolved = resolve(&self.registry, &request.command, now);
             self.status.count_taken();
-            batch.push(request, resolved);
+            batch.push(request, resolved, &self.registry, now);
             if batch.row_count() < self.options.batch_rows {
                 match self.requests.try_recv() {
                     Ok(Message::Request(request)) => next = Some(request),

@@ -147,7 +147,7 @@ impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Metadata {
 }
 
 /// What is known of an instance beside its key. The time of its last beat is not here: it is never stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Instance {
     /// 0 to 10000.
     pub weight: f64,
@@ -163,6 +163,19 @@ pub struct Instance {
     pub id: Option<Box<str>>,
     /// `None` stands for [`DEFAULT_APP`].
     pub app: Option<Box<str>>,
+    /// When it was last changed, epoch ms of the server that changed it; 0: nobody knows, as of all persistent instances. By
+    /// it copies of an ephemeral instance are compared. `commit` sets it; what is the same but for it is equal, and it is
+    /// in no command.
+    #[serde(skip)]
+    pub changed_ms: u64,
+}
+
+impl PartialEq for Instance {
+    fn eq(&self, other: &Self) -> bool {
+        let Instance { weight, healthy, enabled, marked, metadata, id, app, changed_ms: _ } = self;
+        let flags = [*healthy, *enabled, *marked] == [other.healthy, other.enabled, other.marked];
+        flags && *weight == other.weight && *metadata == other.metadata && *id == other.id && *app == other.app
+    }
 }
 
 impl Default for Instance {
@@ -175,6 +188,7 @@ impl Default for Instance {
             metadata: Some(Metadata::default()),
             id: None,
             app: None,
+            changed_ms: 0,
         }
     }
 }

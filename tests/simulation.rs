@@ -47,9 +47,8 @@ fn run(seed: u64, kind: Kind, sabotage: Sabotage, tells: bool) -> Result<check::
     play(faults::Story::of(seed, kind), seed, sabotage, tells)
 }
 
-fn play(mut story: faults::Story, seed: u64, sabotage: Sabotage, tells: bool) -> Result<check::Figures, String> {
+fn play(story: faults::Story, seed: u64, sabotage: Sabotage, tells: bool) -> Result<check::Figures, String> {
     let kind = story.kind;
-    story.keeps_stamps |= number("SIM_STAMPS") == Some(1);
     let mut world = world::World::new(seed, &story, sabotage);
     let result = check::play(&mut world, &story);
     if tells || (result.is_err() && sabotage == Sabotage::None) {
@@ -105,15 +104,4 @@ fn every_broken_rule_is_noticed() {
         }
     }
     assert!(unnoticed.is_empty(), "nobody noticed {unnoticed:?}");
-}
-
-/// With stores that know when their instances were changed, what was written last counts after any crash.
-#[test]
-fn no_older_copy_wins_where_stores_keep_the_time_of_changes() {
-    let kinds = [Kind::CrashAll, Kind::CrashTwo, Kind::Chaos];
-    for seed in 0..15 {
-        let mut story = faults::Story::of(seed, kinds[seed as usize % kinds.len()]);
-        story.keeps_stamps = true;
-        play(story, seed, Sabotage::None, false).unwrap();
-    }
 }

@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use self::core::{Action, Core, Settings, welcome_services};
+use self::core::{Action, Core, Settings, date_restored, welcome_services};
 use driver::{Intake, Notes};
 use members::Members;
 use message::{Answer, Request};
@@ -35,9 +35,6 @@ use crate::registry::Registry;
 
 /// What readiness and refused clients are told while there are no data.
 const NOT_INITIALIZED: &str = "Distro protocol is not initialized";
-/// Instances restored from the store count as changed so long before the store was last right: a change that a peer
-/// made just before that may not have arrived any more.
-const DOUBT_MS: u64 = 1_000;
 
 /// Requests of members that are answered at a time: each may hold lists in memory.
 const MAX_ASKED: usize = 64;
@@ -82,8 +79,7 @@ impl Cluster {
     pub fn new(parts: Parts) -> Self {
         let Parts { settings, members, registry, commit, clock, peers, notes, as_of_ms } = parts;
         if let Some(as_of_ms) = as_of_ms {
-            let slots = registry.services().into_iter().flat_map(|service| service.slots());
-            slots.for_each(|slot| slot.stamp(as_of_ms.saturating_sub(DOUBT_MS)));
+            date_restored(&registry, as_of_ms);
         }
         let (seen, awake) = (registry.clone(), clock.clone());
         members.on_change(Box::new(move |old, new| welcome_services(&seen, old, new, awake.now_ms())));

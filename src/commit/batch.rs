@@ -140,8 +140,10 @@ impl Batch {
         }
     }
 
-    pub(super) fn push(&mut self, request: Request, resolved: Result<Resolved>) {
+    /// Takes in what `request` came to, against `registry` as it is.
+    pub(super) fn push(&mut self, request: Request, resolved: Result<Resolved>, registry: &Registry, now: Now) {
         let Request { command, waiter, agreed } = request;
+        let cause = Cause::from(&command);
         match reach(&command) {
             Reach::Service(service, key) => {
                 self.touched_services.insert(hash(service));
@@ -161,13 +163,9 @@ impl Batch {
             Ok(resolved) => {
                 for step in resolved.steps {
                     match step {
-                        Step::Row { row, renew } => {
-                            self.rows.push(row);
-                            self.how.push(How::Here { renew });
-                        }
+                        Step::Row { row, renew } => self.put(row, How::Here { renew }, cause, registry, now),
                         Step::Told { row, changed_ms, heard_ms } => {
-                            self.rows.push(row);
-                            self.how.push(How::Told { changed_ms, heard_ms });
+                            self.put(row, How::Told { changed_ms, heard_ms }, cause, registry, now);
                         }
                         Step::Trace { key, changed_ms, heard_ms } => self.traces.push((key, changed_ms, heard_ms)),
                         Step::WasRemoved(key, removed_ms) => self.removals.push((key, removed_ms)),
@@ -187,9 +185,14 @@ impl Batch {
             // What else the batch holds is stored with it or not at all.
             self.position = Some(Row::Setting(SettingKey::Agreed, Some(Arc::new(Setting::Agreed(position)))));
         }
-        let cause = Cause::from(&command);
         let account = outcome.as_ref().ok().and_then(|_| lines::account(&command));
         self.entries.push(Entry { steps, kind, observed, cause, account, outcome, waiter });
+    }
+
+    fn put(&mut self, mut row: Row, how: How, cause: Cause, registry: &Registry, now: Now) {
+        stamp(&mut row, how, cause, registry, now);
+        self.rows.push(row);
+        self.how.push(how);
     }
 
     /// Whose changes these are: what peers told is a batch of its own.
@@ -306,18 +309,31 @@ fn apply(registry: &Registry, row: Row, now: Now, how: How, cause: Cause) -> Opt
     Some(change)
 }
 
-/// Notes by what copies of an ephemeral instance are compared. What beats and their absence say changes nothing that a
-/// client asked for: a server that a client can't reach must not overwrite with it what was written elsewhere.
+/// Notes in an ephemeral instance by what its copies are compared, before it is stored: nobody else changes it until it is
+/// applied. What beats and their absence say changes nothing that a client asked for: a server that a client can't reach
+/// must not overwrite with it what was written elsewhere.
+fn stamp(row: &mut Row, how: How, cause: Cause, registry: &Registry, now: Now) {
+    let Row::Instance(key, Some(instance)) = row else { return };
+    if !key.ephemeral {
+        return;
+    }
+    let known_ms = || registry.find(key).map_or(0, |slot| slot.changed_ms());
+    let changed_ms = match how {
+        How::Here { .. } if matches!(cause, Cause::Beat | Cause::Silence) => known_ms(),
+        How::Here { .. } => now.wall_ms.max(known_ms().saturating_add(1)),
+        How::Told { changed_ms, .. } => changed_ms,
+    };
+    if instance.changed_ms != changed_ms {
+        Arc::make_mut(instance).changed_ms = changed_ms;
+    }
+}
+
+/// Notes when clients were heard of, and what was taken out when.
 fn trace(registry: &Registry, change: &Change, now: Now, how: How, cause: Cause) {
     match change {
         Change::Put { service, slot, new } if slot.is_ephemeral() => {
-            match how {
-                How::Here { .. } if matches!(cause, Cause::Beat | Cause::Silence) => {}
-                How::Here { .. } => slot.stamp(now.wall_ms.max(slot.changed_ms() + 1)),
-                How::Told { changed_ms, heard_ms } => {
-                    slot.stamp(changed_ms);
-                    slot.hear(heard_ms);
-                }
+            if let How::Told { heard_ms, .. } = how {
+                slot.hear(heard_ms);
             }
             if *new {
                 registry.removals().forget(&slot.key(service.key()));
@@ -326,7 +342,7 @@ fn trace(registry: &Registry, change: &Change, now: Now, how: How, cause: Cause)
         Change::Removed { service, slot } if slot.is_ephemeral() => {
             let removed_ms = match how {
                 How::Here { .. } if cause == Cause::Silence => silence_ms(service, slot, now),
-                How::Here { .. } => now.wall_ms.max(slot.changed_ms() + 1),
+                How::Here { .. } => now.wall_ms.max(slot.changed_ms().saturating_add(1)),
                 How::Told { changed_ms, .. } => changed_ms,
             };
             registry.removals().note(&slot.key(service.key()), removed_ms, now.wall_ms);

@@ -30,7 +30,7 @@ pub fn carry_out(registry: &Registry, command: Command, now: Now) -> Done {
         Err(error) => Err::<Outcome, Error>(error.clone()),
     };
     let mut batch = Batch::default();
-    batch.push(Request { command, waiter: None, agreed: None }, resolved);
+    batch.push(Request { command, waiter: None, agreed: None }, resolved, registry, now);
     let (rows, origin) = (batch.rows().to_vec(), batch.origin());
     let (changes, _) = batch.apply(registry, now, None, &Status::default());
     Done { rows, changes, origin, outcome }
@@ -87,6 +87,38 @@ mod tests {
         carry_out(&registry, Command::Expire { key: key(), last_beat_ms }, later(32_000));
         assert!(slot.is_gone());
         assert_eq!(registry.removals().when(&key()), Some(START.wall_ms + 8_000));
+    }
+
+    /// What is stored says the same as what is in memory.
+    #[test]
+    fn rows_say_when_instances_were_changed() {
+        let registry = Registry::default();
+        let run = |command: Command, at: Now| {
+            let rows = carry_out(&registry, command, at).rows;
+            let stamps: Vec<u64> = rows
+                .iter()
+                .map(|row| match row {
+                    Row::Instance(_, Some(instance)) => instance.changed_ms,
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            assert_eq!(stamps, [registry.find(&key()).unwrap().changed_ms()]);
+            stamps[0]
+        };
+        let with = |app: &str| Instance { app: Some(app.into()), changed_ms: 9, ..Instance::default() };
+        let wall_ms = START.wall_ms;
+        assert_eq!(run(Command::Register(key(), with("a")), START), wall_ms);
+        assert_eq!(run(Command::Register(key(), with("b")), START), wall_ms + 1);
+        let last_beat_ms = registry.find(&key()).unwrap().last_beat_ms();
+        assert_eq!(run(Command::Fade { key: key(), last_beat_ms }, later(16_000)), wall_ms + 1);
+        assert_eq!(run(Command::Heal(key()), later(17_000)), wall_ms + 1);
+        assert_eq!(run(told(true, wall_ms + 18_000, 0, false), later(18_500)), wall_ms + 18_000);
+        assert_eq!(run(Command::Register(key(), with("a")), later(17_000)), wall_ms + 18_001);
+        let done = carry_out(&registry, Command::Register(key(), with("a")), later(20_000));
+        assert!(done.rows.is_empty(), "the same again");
+        let persistent = InstanceKey { ephemeral: false, ..key() };
+        let rows = carry_out(&registry, Command::Register(persistent, Instance::default()), START).rows;
+        assert!(matches!(&rows[..], [_, Row::Instance(_, Some(one))] if one.changed_ms == 0), "{rows:?}");
     }
 
     #[test]

@@ -16,7 +16,6 @@ pub struct Slot {
     ephemeral: bool,
     gone: AtomicBool,
     last_beat_ms: AtomicU64,
-    changed_ms: AtomicU64,
     /// The state of the service that it was put into.
     born: u64,
     armed_ms: AtomicU64,
@@ -32,7 +31,6 @@ impl Slot {
             ephemeral: key.ephemeral,
             gone: AtomicBool::new(false),
             last_beat_ms: AtomicU64::new(now_ms),
-            changed_ms: AtomicU64::new(0),
             born,
             armed_ms: AtomicU64::new(u64::MAX),
             instance: RwLock::new(instance),
@@ -103,14 +101,17 @@ impl Slot {
         let _ = self.last_beat_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
     }
 
-    /// When it was last changed, epoch ms of the server that changed it; 0: nobody knows.
+    /// When what it holds was last changed, see [`Instance::changed_ms`].
     pub fn changed_ms(&self) -> u64 {
-        self.changed_ms.load(Ordering::Relaxed)
+        self.instance.read().changed_ms
     }
 
-    /// Notes when it was changed (only `commit` and the restore do).
+    /// Notes when it was changed, where nothing else of it changes (only `commit` and the start of a cluster do).
     pub fn stamp(&self, changed_ms: u64) {
-        self.changed_ms.store(changed_ms, Ordering::Relaxed);
+        let mut instance = self.instance.write();
+        if instance.changed_ms != changed_ms {
+            Arc::make_mut(&mut *instance).changed_ms = changed_ms;
+        }
     }
 
     /// Awake time of the last beat, in ms; 0: none since this process began.

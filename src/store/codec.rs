@@ -10,6 +10,7 @@
 //! | 1 | 1 | a value for each row; instances have neither `id` nor `app` |
 //! | 2 | 2 | a value for each row |
 //! | 3 | 2 | rows in packs, see [`super::pack`] |
+//! | 4 | 4 | ephemeral instances end with when they were changed |
 //!
 //! Only the last is written; a store of another is rewritten when it is opened.
 
@@ -29,11 +30,16 @@ use crate::{
 };
 
 /// The schema that is written.
-pub(super) const SCHEMA: u8 = 3;
+pub(super) const SCHEMA: u8 = 4;
 /// The oldest schema that is read.
 const OLDEST_SCHEMA: u8 = 1;
 /// The last schema with a value for each row.
 const LAST_SINGLE: u8 = 2;
+/// The first schema that says when ephemeral instances were changed.
+const FIRST_STAMPED: u8 = 4;
+
+/// What that takes. [`MAX_ROW_BYTES`] is meant without it: what older schemas hold fits, and so does what peers send.
+pub(super) const STAMP_BYTES: usize = 8;
 
 /// What a value has beside its payload.
 const ENVELOPE_BYTES: usize = 1 + 8 + CRC_BYTES;
@@ -98,7 +104,17 @@ pub(super) fn decode(key: &[u8], payload: &[u8], version: u8, names: &mut Names)
     })?;
     Ok(match key {
         Key::Instance(key) if version == 1 => Row::Instance(key, Some(Arc::new(read::<InstanceV1>(payload)?.into()))),
-        Key::Instance(key) => Row::Instance(key, Some(Arc::new(read_borrowed::<StoredInstance<'_>>(payload)?.into()))),
+        Key::Instance(key) => {
+            let is_stamped = version >= FIRST_STAMPED && key.ephemeral;
+            let (payload, stamp) = if is_stamped {
+                payload.split_last_chunk::<STAMP_BYTES>().ok_or(Fault::Damaged)?
+            } else {
+                (payload, &[0; STAMP_BYTES])
+            };
+            let mut instance = Instance::from(read_borrowed::<StoredInstance<'_>>(payload)?);
+            instance.changed_ms = u64::from_be_bytes(*stamp);
+            Row::Instance(key, Some(Arc::new(instance)))
+        }
         Key::Service(key) => Row::Service(key, Some(Arc::new(read::<StoredService>(payload)?.into()))),
         Key::Cluster(key) => Row::Cluster(key, Some(Arc::new(read::<StoredCluster>(payload)?.into()))),
         Key::Setting(key) => {
@@ -107,6 +123,12 @@ pub(super) fn decode(key: &[u8], payload: &[u8], version: u8, names: &mut Names)
         }
         Key::Subscription(key) => Row::Subscription(key, Some(Arc::new(read_subscription(payload)?))),
     })
+}
+
+/// The payload under `key`, from a pack of schema `version`, in the present schema; `None`: as it is.
+pub(super) fn upgraded(key: &[u8], payload: &[u8], version: u8) -> Option<Vec<u8>> {
+    let is_older = version < FIRST_STAMPED && key::is_ephemeral(key);
+    is_older.then(|| [payload, &[0; STAMP_BYTES]].concat())
 }
 
 /// What makes a value [`Fault::Damaged`], for people.
@@ -246,7 +268,12 @@ fn read_borrowed<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Fault> 
 /// Appends the payload of `row` to `out`; `false` if it is a removal, which has none.
 pub(super) fn encode(row: &Row, out: &mut Vec<u8>) -> Result<bool> {
     match row {
-        Row::Instance(_, Some(instance)) => write(&StoredInstance::from(instance.as_ref()), out)?,
+        Row::Instance(key, Some(instance)) => {
+            write(&StoredInstance::from(instance.as_ref()), out)?;
+            if key.ephemeral {
+                out.extend(instance.changed_ms.to_be_bytes());
+            }
+        }
         Row::Service(_, Some(settings)) => write(&StoredService::from(settings.as_ref()), out)?,
         Row::Cluster(_, Some(settings)) => write(&StoredCluster::from(settings.as_ref()), out)?,
         Row::Setting(_, Some(setting)) => write_setting(setting, out)?,
@@ -321,7 +348,7 @@ struct StoredInstance<'a> {
 
 impl<'a> From<&'a Instance> for StoredInstance<'a> {
     fn from(instance: &'a Instance) -> Self {
-        let Instance { weight, healthy, enabled, marked, metadata, id, app } = instance;
+        let Instance { weight, healthy, enabled, marked, metadata, id, app, changed_ms: _ } = instance;
         Self {
             weight: *weight,
             healthy: *healthy,
@@ -338,7 +365,8 @@ impl From<StoredInstance<'_>> for Instance {
     fn from(stored: StoredInstance<'_>) -> Self {
         let StoredInstance { weight, healthy, enabled, marked, metadata, id, app } = stored;
         let metadata = metadata.map(|pairs| pairs.into_iter().collect());
-        Self { weight, healthy, enabled, marked, metadata, id: id.map(Into::into), app: app.map(Into::into) }
+        let (id, app) = (id.map(Into::into), app.map(Into::into));
+        Self { weight, healthy, enabled, marked, metadata, id, app, changed_ms: 0 }
     }
 }
 
@@ -356,7 +384,7 @@ impl From<InstanceV1> for Instance {
     fn from(stored: InstanceV1) -> Self {
         let InstanceV1 { weight, healthy, enabled, marked, metadata } = stored;
         let metadata = metadata.map(|pairs| pairs.into_iter().collect());
-        Self { weight, healthy, enabled, marked, metadata, id: None, app: None }
+        Self { weight, healthy, enabled, marked, metadata, id: None, app: None, changed_ms: 0 }
     }
 }
 
@@ -457,6 +485,7 @@ pub(super) fn encode_single(row: &Row, version: u8, sequence: u64) -> (Vec<u8>, 
             let metadata = metadata.as_ref().map(owned);
             write(&InstanceV1 { weight, healthy, enabled, marked, metadata }, &mut payload).unwrap();
         }
+        Row::Instance(_, Some(instance)) => write(&StoredInstance::from(instance.as_ref()), &mut payload).unwrap(),
         other => assert!(encode(other, &mut payload).unwrap()),
     }
     let (value, crc) = seal(&key, version, sequence, &[&payload]);

@@ -110,6 +110,11 @@ impl PackKey {
     }
 }
 
+/// Whether `key` is that of an ephemeral instance.
+pub(super) fn is_ephemeral(key: &[u8]) -> bool {
+    key.first() == Some(&EPHEMERAL)
+}
+
 /// The key of `row`.
 pub(super) fn encode(row: &Row) -> Vec<u8> {
     let mut key = Vec::new();

@@ -72,7 +72,8 @@ impl Frames {
         key::append(&mut self.bytes, row);
         let key_end = self.bytes.len();
         let has_payload = codec::encode(row, &mut self.bytes)?;
-        let size = self.bytes.len() - start;
+        let stamp = matches!(row, Row::Instance(key, Some(_)) if key.ephemeral);
+        let size = self.bytes.len() - start - if stamp { codec::STAMP_BYTES } else { 0 };
         let lengths = (key_end - start - FRAME_HEAD_BYTES, self.bytes.len() - key_end);
         match (u16::try_from(lengths.0), u16::try_from(lengths.1)) {
             (Ok(key), Ok(payload)) if size <= MAX_ROW_BYTES => {
@@ -232,7 +233,7 @@ struct Begun {
 }
 
 impl Unpacker {
-    /// Shows all rows that are complete with this pack, with their positions.
+    /// Shows all rows that are complete with this pack, in the form of the present schema, with their positions.
     pub(super) fn open(
         &mut self,
         key: PackKey,
@@ -243,6 +244,10 @@ impl Unpacker {
         if version > SCHEMA {
             return Err(Fault::Newer(format!("a pack of version {version}")));
         }
+        let mut see = |position, Frame { key, payload }: Frame<'_>| {
+            let upgraded = payload.and_then(|payload| codec::upgraded(key, payload, version));
+            see(position, Frame { key, payload: upgraded.as_deref().or(payload) });
+        };
         let (position, rest) = payload.split_first_chunk::<8>().ok_or(Fault::Damaged)?;
         let (owed, rest) = rest.split_first_chunk::<4>().ok_or(Fault::Damaged)?;
         let (mut position, owed) = (u64::from_be_bytes(*position), u32::from_be_bytes(*owed) as usize);

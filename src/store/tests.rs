@@ -35,6 +35,7 @@ fn open_with(options: Options) -> Result<Opened> {
     let mut content = Content::new();
     let mut take = |rows: Vec<Row>| {
         for row in rows {
+            assert!(stamp_fits(&row), "{row:?} is not of when it was changed");
             assert!(content.insert(key::encode(&row), row).is_none(), "a row is given out once");
         }
     };
@@ -51,6 +52,7 @@ fn options(dir: &Path, durability: Durability) -> Options {
     Options { durability, ..Options::new(dir) }
 }
 
+/// An ephemeral instance whose time of change goes with its weight, see [`stamp_fits`].
 fn instance(service: &str, port: i32, weight: f64) -> Row {
     let key = InstanceKey {
         service: ServiceKey::new("public", &format!("DEFAULT_GROUP@@{service}")),
@@ -60,7 +62,25 @@ fn instance(service: &str, port: i32, weight: f64) -> Row {
         ephemeral: true,
     };
     let metadata = Some([("version", "1"), ("zone", "a")].into_iter().collect());
-    Row::Instance(key, Some(Arc::new(Instance { weight, metadata, ..Instance::default() })))
+    let changed_ms = weight.to_bits();
+    Row::Instance(key, Some(Arc::new(Instance { weight, metadata, changed_ms, ..Instance::default() })))
+}
+
+/// Rows are equal whenever they were changed; that the time is the right one shows by the weight.
+fn stamp_fits(row: &Row) -> bool {
+    match row {
+        Row::Instance(_, Some(instance)) => [0, instance.weight.to_bits()].contains(&instance.changed_ms),
+        _ => true,
+    }
+}
+
+/// When the instances of `content` were changed, in order of keys.
+fn stamps(content: &Content) -> Vec<u64> {
+    let stamp = |row: &Row| match row {
+        Row::Instance(_, Some(instance)) => Some(instance.changed_ms),
+        _ => None,
+    };
+    content.values().filter_map(stamp).collect()
 }
 
 /// One row of every form.
@@ -82,6 +102,7 @@ fn every_form() -> Vec<Row> {
         metadata: Some([("b", "2"), ("a", "")].into_iter().collect()),
         id: Some("id".into()),
         app: Some("app".into()),
+        changed_ms: 0.5_f64.to_bits(),
     };
     let bare = Instance { metadata: None, ..Instance::default() };
     let settings = ServiceSettings {

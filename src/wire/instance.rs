@@ -150,6 +150,7 @@ mod tests {
             metadata: None,
             id: Some("7".into()),
             app: Some("x".into()),
+            changed_ms: 0,
         };
         let host = Host { cluster: "C-1", ip: "[::1]\"", port: -5, ephemeral: false, instance: &instance };
         assert_eq!(

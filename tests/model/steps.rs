@@ -130,7 +130,7 @@ fn instance() -> impl Strategy<Value = Instance> {
         |(weight, (healthy, enabled, marked), metadata, app)| {
             // The id is not for the client to say.
             let id = Some("given".into());
-            Instance { weight, healthy, enabled, marked, metadata, id, app }
+            Instance { weight, healthy, enabled, marked, metadata, id, app, changed_ms: 0 }
         },
     )
 }

@@ -72,14 +72,14 @@ pub(crate) fn play(world: &mut World, story: &Story) -> Result<Figures, String> 
         world.suffer(&fault);
     }
     watch(world, story, story.healed_ms + SETTLE_MS + (story.nodes as u64 - 3) * 2_000, true, &mut figures)?;
-    soon(world, story, &mut figures, |world| all_equal(world).and_then(|()| live_are_listed(world, story)))?;
+    soon(world, story, &mut figures, |world| all_equal(world).and_then(|()| live_are_listed(world)))?;
     watch(world, story, story.healed_ms + UNDEAD_MS, false, &mut figures)?;
     dead_are_gone(world)?;
     let before = world.counts.clone();
     watch(world, story, story.healed_ms + UNDEAD_MS + 10_000, false, &mut figures)?;
     dead_are_gone(world)?;
     all_equal(world)?;
-    live_are_listed(world, story)?;
+    live_are_listed(world)?;
     at_rest(world, &before)?;
     figures.registered_again = world.clients.iter().map(|client| u64::from(client.again)).sum();
     figures.expired_live = world.expired_live.len() as u64;
@@ -243,12 +243,7 @@ fn all_equal(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-fn live_are_listed(world: &World, story: &Story) -> Result<(), String> {
-    // A store does not know when its instances were changed. Who was cut off, then stopped and came back, may take its
-    // older copy for the newer one, and of two that come back together nobody can say whose is newer: the instance is
-    // there, with properties that it had before.
-    let guesses = matches!(story.kind, Kind::Chaos | Kind::CrashAll | Kind::CrashTwo);
-    let checks_content = story.keeps_stamps || !guesses;
+fn live_are_listed(world: &World) -> Result<(), String> {
     for client in world.clients.iter().filter(|client| client.is_live()) {
         for node in world.nodes.iter().filter(|node| node.is_running()) {
             match node.has(&client.key) {
@@ -256,7 +251,7 @@ fn live_are_listed(world: &World, story: &Story) -> Result<(), String> {
                 Some(instance) if !instance.healthy => {
                     return Err(format!("{} is unhealthy on node {}", client.key.ip, node.number));
                 }
-                Some(instance) if checks_content && Some(version_of(&instance)) != client.acked => {
+                Some(instance) if Some(version_of(&instance)) != client.acked => {
                     return Err(format!(
                         "{} is {instance:?} on node {}, acked {:?}",
                         client.key.ip, node.number, client.acked

@@ -89,8 +89,6 @@ pub(crate) struct Story {
     pub(crate) strict: bool,
     /// Clients come, change and go while there are faults.
     pub(crate) stirs: bool,
-    /// Whether stores know when instances were changed.
-    pub(crate) keeps_stamps: bool,
     /// All is well again.
     pub(crate) healed_ms: u64,
 }
@@ -117,7 +115,6 @@ impl Story {
             faults: Vec::new(),
             stirs: true,
             strict: kind.is_strict(),
-            keeps_stamps: false,
             healed_ms: 0,
         }
     }

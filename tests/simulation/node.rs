@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use nacre::cluster::core::{Core, Settings, welcome_services};
+use nacre::cluster::core::{Core, Settings, date_restored, welcome_services};
 use nacre::cluster::members::Members;
 use nacre::cluster::message::Answer;
 use nacre::cluster::ownership::Owner;
@@ -76,17 +76,14 @@ pub(crate) struct Node {
     pub(crate) hung: bool,
     pub(crate) closed: bool,
     pub(crate) listed: Vec<usize>,
-    /// And when it was changed.
-    store: Option<BTreeMap<InstanceKey, (Arc<Instance>, u64)>>,
-    /// Whether a store knows when its instances were changed. That of today does not.
-    keeps_stamps: bool,
+    store: Option<BTreeMap<InstanceKey, Arc<Instance>>>,
     alive_wall_ms: u64,
     skew_ms: i64,
     sabotage: Sabotage,
 }
 
 impl Node {
-    pub(crate) fn new(number: usize, skew_ms: i64, listed: Vec<usize>, sabotage: Sabotage, keeps_stamps: bool) -> Self {
+    pub(crate) fn new(number: usize, skew_ms: i64, listed: Vec<usize>, sabotage: Sabotage) -> Self {
         Self {
             number,
             process: None,
@@ -95,7 +92,6 @@ impl Node {
             closed: false,
             listed,
             store: None,
-            keeps_stamps,
             alive_wall_ms: 0,
             skew_ms,
             sabotage,
@@ -121,13 +117,14 @@ impl Node {
         let registry = Arc::new(Registry::default());
         let mut expiry = Expiry::new(now.awake_ms, true);
         let as_of_ms = self.store.as_ref().map(|_| self.alive_wall_ms);
-        for (key, (instance, changed_ms)) in self.store.get_or_insert_default() {
-            if let Some(Change::Put { slot, .. }) =
-                registry.apply(Row::Instance(key.clone(), Some(instance.clone())), 0, false)
-            {
-                let about_ms = self.alive_wall_ms.saturating_sub(1_000);
-                slot.stamp(if self.keeps_stamps { *changed_ms } else { about_ms });
-            }
+        for (key, instance) in self.store.get_or_insert_default() {
+            registry.apply(Row::Instance(key.clone(), Some(instance.clone())), 0, false);
+        }
+        if self.sabotage == Sabotage::StoresForgetWhen {
+            registry.services().iter().flat_map(|service| service.slots()).for_each(|slot| slot.stamp(0));
+        }
+        if let Some(as_of_ms) = as_of_ms {
+            date_restored(&registry, as_of_ms);
         }
         if self.sabotage != Sabotage::NoGraceAtRestart {
             registry.grant_grace(now.awake_ms);
@@ -222,8 +219,7 @@ impl Node {
         for row in done.rows {
             match row {
                 Row::Instance(key, Some(instance)) => {
-                    let changed_ms = process.registry.find(&key).map_or(0, |slot| slot.changed_ms());
-                    store.insert(key, (instance, changed_ms));
+                    store.insert(key, instance);
                 }
                 Row::Instance(key, None) => drop(store.remove(&key)),
                 _ => {}

@@ -32,10 +32,12 @@ pub(crate) enum Sabotage {
     TellsNothing,
     /// Differing checksums have no effect.
     NeverFetches,
+    /// Stores do not say when instances were changed.
+    StoresForgetWhen,
 }
 
 /// Each, with what shows it.
-pub(crate) const ALL: [(Sabotage, Kind); 13] = [
+pub(crate) const ALL: [(Sabotage, Kind); 14] = [
     (Sabotage::LoadingIsASource, Kind::StoreLost),
     (Sabotage::LoadingServes, Kind::StoreLost),
     (Sabotage::VerifiesBeforeReady, Kind::StoreLost),
@@ -49,4 +51,5 @@ pub(crate) const ALL: [(Sabotage, Kind); 13] = [
     (Sabotage::NeverHandlesForOthers, Kind::Hung),
     (Sabotage::TellsNothing, Kind::CrashOne),
     (Sabotage::NeverFetches, Kind::Partition),
+    (Sabotage::StoresForgetWhen, Kind::CrashAll),
 ];

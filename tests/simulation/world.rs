@@ -95,7 +95,7 @@ impl World {
         let listed: Vec<usize> = (0..story.nodes).collect();
         let mut nodes = Vec::new();
         for number in 0..all {
-            nodes.push(Node::new(number, rng.i64(-100..=100), listed.clone(), sabotage, story.keeps_stamps));
+            nodes.push(Node::new(number, rng.i64(-100..=100), listed.clone(), sabotage));
         }
         let mut world = Self {
             at: 0,

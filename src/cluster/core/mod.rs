@@ -35,6 +35,9 @@ const ASK_MS: u64 = 1_000;
 /// That a client was heard of again is news if it was so much later than was known: how long messages take makes it look
 /// a little later wherever it is told.
 const NEWS_MS: u64 = 1_000;
+/// Restored instances that nobody knows the age of count as changed so long before the store was last right: a change that
+/// a peer made just before that may not have arrived any more.
+const DOUBT_MS: u64 = 1_000;
 
 /// How often what is done; all times in ms.
 #[derive(Debug, Clone)]
@@ -518,6 +521,15 @@ pub fn welcome_services(registry: &Registry, old: &View, new: &View, awake_ms: u
             service.grant_grace(awake_ms);
         }
     }
+}
+
+/// Dates the changes of restored instances that nobody knows the time of: stores of older versions did not keep it.
+/// `as_of_ms` is when the store was last right, epoch ms.
+pub fn date_restored(registry: &Registry, as_of_ms: u64) {
+    let about_ms = as_of_ms.saturating_sub(DOUBT_MS);
+    let slots = registry.services().into_iter().flat_map(|service| service.slots());
+    let unknown = slots.filter(|slot| slot.is_ephemeral() && slot.changed_ms() == 0);
+    unknown.for_each(|slot| slot.stamp(about_ms));
 }
 
 fn is_at(owner: Owner<'_>, address: &str) -> bool {

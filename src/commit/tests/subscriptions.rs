@@ -53,8 +53,9 @@ fn a_store_that_refuses_is_healed_with_them() {
     ];
     for command in commands {
         assert!(!batch.conflicts_with(&command));
-        let resolved = resolve::resolve(&registry, &command, Now { awake_ms: 1, wall_ms: 1 });
-        batch.push(Request { command, waiter: None, agreed: None }, resolved);
+        let now = Now { awake_ms: 1, wall_ms: 1 };
+        let resolved = resolve::resolve(&registry, &command, now);
+        batch.push(Request { command, waiter: None, agreed: None }, resolved, &registry, now);
     }
     batch.apply(&registry, Now { awake_ms: 1, wall_ms: 1 }, Some(Error::Storage("broken".into())), &Status::default());
     let (key, one) = made(2);

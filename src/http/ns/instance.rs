@@ -55,6 +55,7 @@ fn described(call: &Call<'_>) -> Result<(InstanceKey, Instance)> {
         metadata,
         id: None,
         app: call.params.given("app").map(Into::into),
+        changed_ms: 0,
     };
     let key = key_of(call, named.key(), ip, port);
     check_room(&key, &instance)?;

@@ -136,7 +136,7 @@ fn frames_of(rows: &[Row]) -> Frames {
     frames
 }
 
-/// The bytes of schema 3, and of the values of rows of schema 2. If this fails, stores in the field become unreadable: a
+/// The bytes of schema 4, and of the values of rows of schema 2. If this fails, stores in the field become unreadable: a
 /// change needs a new schema.
 #[test]
 fn golden_bytes() {
@@ -152,7 +152,7 @@ fn golden_bytes() {
         .iter()
         .map(single)
         .chain([format!("01 {}\n", hex(&codec::encode_old_base(3, u64::MAX, 2, 7)))])
-        .chain([format!("00 {}\n", hex(&codec::encode_schema(3)))])
+        .chain([format!("00 {}\n", hex(&codec::encode_schema(4)))])
         .chain([format!("01 {}\n", hex(&codec::encode_base(base, 7).unwrap()))])
         .chain(pack::base(&few, 5).iter().map(line))
         .chain(pack::journal(&few, 0x0102, 0x0304).iter().map(line))
@@ -262,33 +262,78 @@ fn fixture(schema: u8) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/store-schema-{schema}"))
 }
 
-/// Both were written by the program of their time: 1 in one batch, 2 with rows that changed and that were removed.
+/// All were written by the program of their time: 1 in one batch, 2 with rows that changed and that were removed, 3 with
+/// some in the base and some in the journal, one of them in two packs.
 #[test]
 fn stores_of_older_schemas_are_migrated_once() {
     let changed = instance("old", 3, 2.5);
     let of_2 = [every_row(), (0..20).map(|port| instance("old", port, 1.5)).collect(), vec![changed]].concat();
-    for (schema, rows, sequence, downtime_ms) in [(1, old_rows(), 4, 1), (2, of_2, 5, 0)] {
+    let of_3 = [&of_2[..], &[long(8_000), instance("new", 1, 1.0)]].concat();
+    for (schema, rows, sequence, downtime_ms) in [(1, old_rows(), 4, 1), (2, of_2, 5, 0), (3, of_3, 5, 1)] {
         let dir = image(&fixture(schema));
         let first = open(dir.path());
         assert_eq!(first.content, content_of(&rows), "{schema}");
+        assert!(stamps(&first.content).iter().all(|stamp| *stamp == 0), "it did not say");
         assert_eq!((first.report.damage, first.report.moved_aside), (None, None), "{schema}");
         assert_eq!((first.report.downtime_ms, first.report.sequence), (Some(downtime_ms), sequence));
         assert_eq!(first.store.failure(), None);
         assert_migrated(&first.store);
         first.store.close().unwrap();
-        assert_eq!(names_in(dir.path()), ["CURRENT", "lock", "sidecar", "store-000002"]);
+        let generation = if schema == 3 { "store-000003" } else { "store-000002" };
+        assert_eq!(names_in(dir.path()), ["CURRENT", "lock", "sidecar", generation]);
         let second = open(dir.path());
         assert_eq!((second.content, second.report.sequence), (content_of(&rows), sequence));
         assert_eq!(second.report.damage, None);
     }
 }
 
+/// An instance with so much metadata.
+fn long(bytes: usize) -> Row {
+    let Row::Instance(key, _) = instance("long", 1, 1.0) else { unreachable!() };
+    let metadata = Some([("k", "x".repeat(bytes))].into_iter().collect());
+    Row::Instance(key, Some(Arc::new(Instance { metadata, ..Instance::default() })))
+}
+
+/// What the present schema adds to a row does not count: the largest row there was is not too large now.
+#[test]
+fn the_largest_row_of_an_older_schema_is_migrated() {
+    let largest = (0..=MAX_ROW_BYTES).rev().map(long).find(|row| codec::check_size(row).is_ok()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    write_old_store(dir.path(), 2, 2, std::slice::from_ref(&largest));
+    let opened = open(dir.path());
+    assert_eq!((opened.content, opened.report.damage), (content_of(std::slice::from_ref(&largest)), None));
+    opened.store.close().unwrap();
+    assert_eq!(open(dir.path()).content, content_of(&[largest.clone()]));
+
+    let frames = frames_of(&[largest, instance("a", 1, 1.0), instance("a", 1, 1.0).removal(), every_form().remove(1)]);
+    let mut old = Frames::default();
+    for frame in frames.iter() {
+        let unstamped = |payload: &'_ [u8]| payload[..payload.len() - 8 * usize::from(frame.key[0] == 0x10)].to_vec();
+        old.copy(pack::Frame { payload: frame.payload.map(unstamped).as_deref(), ..frame });
+    }
+    let (mut unpacker, mut names, mut rows) = (Unpacker::default(), Names::default(), Vec::new());
+    for made in pack::journal(&old, 7, 1) {
+        let key = PackKey::decode(&made.key).unwrap();
+        let payload = codec::unseal(&made.key, &made.value).unwrap().payload.to_vec();
+        let (value, _) = codec::seal(&made.key, 3, 7, &[&payload]);
+        let see = |at, frame: pack::Frame<'_>| {
+            let row =
+                frame.payload.map(|payload| codec::decode(frame.key, payload, codec::SCHEMA, &mut names).unwrap());
+            rows.push((at, frame.size(), row));
+        };
+        unpacker.open(key, &value, see).unwrap();
+    }
+    assert!(rows.iter().map(|(_, size, _)| *size).eq(frames.iter().map(|frame| frame.size())));
+    assert!(rows.iter().all(|(_, _, row)| row.as_ref().is_none_or(|row| stamps(&content_of(&[row.clone()])) == [0])));
+    assert_eq!(rows.iter().map(|(at, ..)| *at).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
 /// Nothing but packs of the present version is in it.
 fn assert_migrated(store: &Store) {
     let table = store.disk.as_ref().unwrap().table();
-    assert_eq!(table.get(&key::SCHEMA).unwrap(), Some(codec::encode_schema(3)));
+    assert_eq!(table.get(&key::SCHEMA).unwrap(), Some(codec::encode_schema(4)));
     let see = |key: &[u8], value: &[u8]| {
-        assert!(PackKey::decode(key).is_some() && value[0] == 3);
+        assert!(PackKey::decode(key).is_some() && value[0] == 4);
         std::ops::ControlFlow::Continue(())
     };
     table.visit(Bound::Included(&key::FIRST), Bound::Unbounded, see).unwrap();
@@ -330,18 +375,18 @@ fn a_newer_schema_kind_or_row_is_refused_by_name_and_left_alone() {
     frames.copy(pack::Frame { key: &kind, payload: Some(b"?") });
     let packed = |pack: pack::Pack| (pack.key.to_vec(), pack.value);
     let kind_in_pack = packed(pack::journal(&frames, 4, 1).remove(0));
-    let pack = (kind_in_pack.0.clone(), codec::seal(&kind_in_pack.0, 4, 1, &[b"?"]).0);
+    let pack = (kind_in_pack.0.clone(), codec::seal(&kind_in_pack.0, 5, 1, &[b"?"]).0);
     let holds = |what| {
         format!("store-000001 holds {what}, which this version does not know: it needs a later version of nacre")
     };
     let schema =
-        "store-000001 has schema 4, and this version reads up to 3: it needs a later version of nacre".to_owned();
+        "store-000001 has schema 5, and this version reads up to 4: it needs a later version of nacre".to_owned();
     let cases = [
-        (4, (key, value), schema),
+        (5, (key, value), schema),
         (2, single_kind, holds("a row of kind 0x51")),
         (2, single_row, holds("a row of version 3")),
-        (3, kind_in_pack, holds("a row of kind 0x51")),
-        (3, pack, holds("a pack of version 4")),
+        (4, kind_in_pack, holds("a row of kind 0x51")),
+        (4, pack, holds("a pack of version 5")),
     ];
     for (schema, value, expected) in cases {
         let dir = tempfile::tempdir().unwrap();

@@ -190,7 +190,7 @@ fn other_rows_under_the_same_sequence_are_seen() {
     let other =
         [&body[..12], &body[12..].iter().map(|byte| if *byte == b's' { b't' } else { *byte }).collect::<Vec<_>>()]
             .concat();
-    change(&store, 7, Some(&|value| *value = codec::seal(&key.encode(), 3, 7, &[&other]).0));
+    change(&store, 7, Some(&|value| *value = codec::seal(&key.encode(), codec::SCHEMA, 7, &[&other]).0));
     let left = image(dir.path());
     let damage = open(left.path()).report.damage;
     assert_eq!(damage.as_deref(), Some("batch 7 holds 69 rows, but 69 were stored, or not the same"));

@@ -125,6 +125,7 @@ impl Run {
         assert_eq!(report.damage, None, "seed {seed}: {what}");
         let found = self.states[first..].contains(&content);
         let (rows, last) = (content.len(), self.content().len());
+        assert!(!stamps(&content).contains(&0), "seed {seed}: {what}");
         assert!(found, "seed {seed}: {what}: {rows} rows are no state of {} up to {last} rows", self.states.len());
         (store, content)
     }

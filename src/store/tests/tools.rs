@@ -167,13 +167,13 @@ fn inspect_counts_what_is_there_and_changes_nothing() {
         "namespaces": 2, "users": 1, "roles": 1, "permissions": 1,
     });
     assert_eq!(shown["kinds"], kinds);
-    assert_eq!((&shown["rows"], &shown["schema"], &shown["sequence"]), (&65.into(), &3.into(), &1.into()));
+    assert_eq!((&shown["rows"], &shown["schema"], &shown["sequence"]), (&65.into(), &4.into(), &1.into()));
     assert_eq!((&shown["services"], &shown["namespaces"]), (&3.into(), &3.into()));
     assert_eq!((&shown["sidecar"]["state"], &shown["sidecar"]["rows"]), (&"agrees".into(), &65.into()));
     assert_eq!(shown["aside"], serde_json::json!([{"name": "damaged-x-store-000009", "bytes": 5}]));
     assert_eq!(shown["lastAlive"]["unixMs"], NOW_MS);
     assert_eq!(shown["generations"][0]["inUse"], true);
-    for line in ["52 ephemeral instances", "schema       3", "put aside    damaged-x", "last alive   2026-09-21T"] {
+    for line in ["52 ephemeral instances", "schema       4", "put aside    damaged-x", "last alive   2026-09-21T"] {
         assert!(found.to_string().contains(line), "{line}: {found}");
     }
 }
@@ -199,12 +199,41 @@ fn what_is_exported_comes_back_the_same() {
     assert_eq!(names_in(&data), ["CURRENT", "lock", "sidecar", "store-000002"]);
     let opened = open(&data);
     assert_eq!((&opened.content, &opened.report.damage), (&content, &None));
+    assert_eq!(stamps(&opened.content), stamps(&content));
     assert_eq!(opened.report.last_alive_ms, Some(NOW_MS), "so that a start knows how old it is");
     opened.store.close().unwrap();
     // The same rows are the same lines, but for the time.
     let again = exported(&data, &file);
     assert_eq!(again.lines().skip(1).take(65).collect::<Vec<_>>(), text.lines().skip(1).take(65).collect::<Vec<_>>());
     assert!(tools::import(&job(&data), Some(&file), false).unwrap_err().message().contains("--merge"));
+}
+
+/// Exports of before did not say when instances were changed, and of persistent ones nobody asks.
+#[test]
+fn an_export_without_times_of_changes_comes_in() {
+    let [from, to] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    filled(from.path(), &all_forms());
+    let file = to.path().join("all.jsonl");
+    let text = exported(from.path(), &file);
+    let said = |text: &str| text.lines().filter(|line| line.contains("\"changedMs\":")).count();
+    assert_eq!(said(&text), 51, "50 and one of every form, which has one that does not know and a persistent one");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for line in &mut lines {
+        if let Some(at) = line.find(",\"changedMs\":") {
+            line.replace_range(at..line.len() - 1, "");
+        }
+    }
+    let persistent = lines.iter_mut().find(|line| line.contains("\"ephemeral\":false")).unwrap();
+    persistent.replace_range(persistent.len() - 1.., ",\"changedMs\":7}");
+    let rows = lines.len() - 2;
+    let text: String = lines[..=rows].iter().map(|line| format!("{line}\n")).collect();
+    let end = format!("{{\"nacre\":\"end\",\"rows\":{rows},\"crc32\":\"{:08x}\"}}\n", crc32fast::hash(text.as_bytes()));
+    fs::write(&file, text + &end).unwrap();
+    let data = to.path().join("data");
+    tools::import(&job(&data), Some(&file), false).unwrap();
+    let opened = open(&data);
+    assert_eq!(opened.content, content_of(&all_forms()));
+    assert_eq!(stamps(&opened.content), [0; 53]);
 }
 
 #[test]

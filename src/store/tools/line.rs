@@ -40,6 +40,9 @@ pub(super) enum Line<'a> {
         id: Option<Cow<'a, str>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         app: Option<Cow<'a, str>>,
+        /// Missing: nobody knows.
+        #[serde(default, skip_serializing_if = "is_unknown")]
+        changed_ms: u64,
     },
     Service {
         namespace: Cow<'a, str>,
@@ -119,6 +122,11 @@ fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Resu
     Option::deserialize(deserializer)
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields so")]
+fn is_unknown(changed_ms: &u64) -> bool {
+    *changed_ms == 0
+}
+
 fn pairs(metadata: &Metadata) -> Pairs<'_> {
     metadata.iter().map(|(key, value)| (key.into(), value.into())).collect()
 }
@@ -194,12 +202,16 @@ impl<'a> Line<'a> {
                 metadata: pairs,
                 id,
                 app,
+                changed_ms,
             } => {
                 let service = ServiceKey::new(&namespace, &service);
                 let key = InstanceKey { service, cluster: shared(cluster), ip: shared(ip), port, ephemeral };
                 let (id, app) = (id.map(|id| (*id).into()), app.map(|app| (*app).into()));
                 let metadata = pairs.map(metadata);
-                Row::Instance(key, Some(Arc::new(Instance { weight, healthy, enabled, marked, metadata, id, app })))
+                // Nobody compares persistent ones by it.
+                let changed_ms = if ephemeral { changed_ms } else { 0 };
+                let value = Instance { weight, healthy, enabled, marked, metadata, id, app, changed_ms };
+                Row::Instance(key, Some(Arc::new(value)))
             }
             Line::Service { namespace, service, protect_threshold, metadata: pairs, selector } => {
                 let selector = match selector {
@@ -255,7 +267,7 @@ fn setting(key: SettingKey, setting: Setting) -> Row {
 
 fn instance_line<'a>(key: &'a InstanceKey, value: &'a Instance) -> Line<'a> {
     let InstanceKey { service, cluster, ip, port, ephemeral } = key;
-    let Instance { weight, healthy, enabled, marked, metadata, id, app } = value;
+    let Instance { weight, healthy, enabled, marked, metadata, id, app, changed_ms } = value;
     Line::Instance {
         namespace: (&*service.namespace).into(),
         service: (&*service.name).into(),
@@ -270,6 +282,7 @@ fn instance_line<'a>(key: &'a InstanceKey, value: &'a Instance) -> Line<'a> {
         metadata: metadata.as_ref().map(pairs),
         id: id.as_deref().map(Cow::Borrowed),
         app: app.as_deref().map(Cow::Borrowed),
+        changed_ms: *changed_ms,
     }
 }
 

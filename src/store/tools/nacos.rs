@@ -233,6 +233,7 @@ fn instance(service: &ServiceKey, record: InstanceRecord<'_>) -> Result<Row, Str
         },
         id: instance_id.filter(|id| *id != ordinary).map(Into::into),
         app: app.filter(|app| app != DEFAULT_APP).map(Into::into),
+        changed_ms: 0,
     };
     let (cluster, ip) = (cluster.into(), ip.into());
     let key = InstanceKey { service: service.clone(), cluster, ip, port, ephemeral: false };

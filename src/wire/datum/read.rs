@@ -244,6 +244,7 @@ impl Rows {
             metadata: row.metadata.0,
             id: None,
             app: row.app.text().filter(|app| app != DEFAULT_APP).map(Into::into),
+            changed_ms: row.changed_ms.unwrap_or(0),
         };
         let id = instance_id.text().filter(|id| !self.is_ordinary(id, &key, &instance));
         let instance = Instance { id: id.map(Into::into), ..instance };

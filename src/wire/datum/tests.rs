@@ -214,7 +214,7 @@ fn any_told() -> impl Strategy<Value = Told> {
         |((ip, cluster, port), (weight, [healthy, enabled, marked], metadata, id, app), times)| {
             let metadata = metadata.map(|pairs| pairs.into_iter().collect());
             let (id, app) = (id.map(Into::into), app.map(Into::into));
-            let instance = Instance { weight, healthy, enabled, marked, metadata, id, app };
+            let instance = Instance { weight, healthy, enabled, marked, metadata, id, app, changed_ms: 0 };
             let mut told = told(&ip, &cluster, instance);
             told.key.port = port;
             let trace = times.1.map(|(changed_ms, heard_ms)| Trace { changed_ms, heard_ms });
