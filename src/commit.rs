@@ -76,6 +76,7 @@ struct Waiter {
     since: Instant,
 }
 
+#[allow(clippy::large_enum_variant, reason = "all but the last one are requests")]
 enum Message {
     Request(Request),
     Stop,

@@ -103,6 +103,23 @@ fn an_answered_command_is_visible_and_told() {
 }
 
 #[test]
+fn a_restart_knows_when_instances_were_changed() {
+    let world = World::new(Durability::Synced);
+    let [a, b] = ["1.1.1.1", "1.1.1.2"].map(|ip| key("g@@s", ip));
+    let together = [&a, &b].map(|key| Command::Register(key.clone(), with(&[("x", "1")])));
+    assert!(world.together(together.to_vec()).iter().all(Result::is_ok));
+    world.run(Command::Register(a.clone(), with(&[("x", "2")]))).unwrap();
+    let [changed_ms, before_ms] = [&a, &b].map(|key| world.registry.find(key).unwrap().changed_ms());
+    assert!(changed_ms >= before_ms && before_ms > 1_700_000_000_000);
+    world.commit.stop();
+    world.thread.join().unwrap().unwrap();
+    let restored = Registry::default();
+    let mut take = |rows: Vec<crate::model::Row>| rows.into_iter().for_each(|row| drop(restored.apply(row, 0, false)));
+    Store::open(StoreOptions::new(world.dir.path().join("data")), 0, &mut take, &|_| {}).unwrap();
+    assert_eq!([&a, &b].map(|key| restored.find(key).unwrap().changed_ms()), [changed_ms, before_ms]);
+}
+
+#[test]
 fn registering_the_same_again_is_a_beat_and_told_but_not_stored() {
     let world = World::new(Durability::Synced);
     let a = key("g@@s", "1.1.1.1");

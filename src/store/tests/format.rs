@@ -303,7 +303,7 @@ fn the_largest_row_of_an_older_schema_is_migrated() {
     let opened = open(dir.path());
     assert_eq!((opened.content, opened.report.damage), (content_of(std::slice::from_ref(&largest)), None));
     opened.store.close().unwrap();
-    assert_eq!(open(dir.path()).content, content_of(&[largest.clone()]));
+    assert_eq!(open(dir.path()).content, content_of(std::slice::from_ref(&largest)));
 
     let frames = frames_of(&[largest, instance("a", 1, 1.0), instance("a", 1, 1.0).removal(), every_form().remove(1)]);
     let mut old = Frames::default();
@@ -324,7 +324,10 @@ fn the_largest_row_of_an_older_schema_is_migrated() {
         unpacker.open(key, &value, see).unwrap();
     }
     assert!(rows.iter().map(|(_, size, _)| *size).eq(frames.iter().map(|frame| frame.size())));
-    assert!(rows.iter().all(|(_, _, row)| row.as_ref().is_none_or(|row| stamps(&content_of(&[row.clone()])) == [0])));
+    assert!(
+        rows.iter()
+            .all(|(_, _, row)| row.as_ref().is_none_or(|row| stamps(&content_of(std::slice::from_ref(row))) == [0]))
+    );
     assert_eq!(rows.iter().map(|(at, ..)| *at).collect::<Vec<_>>(), [1, 2, 3, 4]);
 }
 
