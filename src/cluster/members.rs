@@ -324,10 +324,7 @@ mod tests {
         assert_eq!(entry.news(State::Up), None);
         entry.member.failures = 1;
         let news = entry.news(State::Suspicious);
-        assert_eq!(
-            news.as_deref(),
-            Some("member 10.0.0.2:8848 is SUSPICIOUS, was UP, calls that failed in a row: 1")
-        );
+        assert_eq!(news.as_deref(), Some("member 10.0.0.2:8848 is SUSPICIOUS, was UP, calls that failed in a row: 1"));
         entry.judge(State::Suspicious);
         entry.member.failures = 2;
         assert_eq!(entry.news(State::Suspicious), None);

@@ -263,9 +263,7 @@ mod tests {
         core.note(&key("b").service, &key("b"), at(202));
         let then = calls(core.tick(at(400)));
         let is_of = |service: &str, part: &Part| part.datum.service == key(service).service;
-        let is_told = |(_, request): &(u64, Request)| {
-            matches!(request, Request::Changes(parts) if parts.len() == 1 && is_of("b", &parts[0]))
-        };
+        let is_told = |(_, request): &(u64, Request)| matches!(request, Request::Changes(parts) if parts.len() == 1 && is_of("b", &parts[0]));
         assert!(then.iter().any(is_told), "{then:?}");
         let compares = |(_, request): &(u64, Request)| matches!(request, Request::Checksums { .. });
         assert!(then.iter().any(compares), "what was too large is to be fetched: {then:?}");

@@ -269,7 +269,8 @@ fn who_goes_away_keeps_the_place_until_what_was_asked_is_done() {
         let occupied = tokio::task::spawn_blocking(move || busy.recv());
         let mut refused = 0;
         for _ in 0..100 {
-            let asked = tokio::time::timeout(std::time::Duration::from_millis(1), cluster.asked(None, Request::Snapshot));
+            let asked =
+                tokio::time::timeout(std::time::Duration::from_millis(1), cluster.asked(None, Request::Snapshot));
             refused += u32::from(matches!(asked.await, Ok(Err(Error::Limit(_)))));
         }
         drop(end);
