@@ -93,6 +93,7 @@ pub fn run(mut config: Config, flags: Flags) -> Result<()> {
         settings: figures::Settings::of(&config),
         members: members.clone(),
         cluster: cluster.clone(),
+        group: group.clone(),
         making: Default::default(),
     });
     let collect: Collect = Arc::new(move || figures.page());

@@ -37,6 +37,7 @@ enum Step {
 pub(super) async fn run(consensus: Consensus) {
     let inner = consensus.inner.clone();
     let mut majority_since = None;
+    let mut led_by = None;
     let mut snapshot_at = Instant::now();
     loop {
         let mut pause = Duration::from_millis(inner.options.follow_ms);
@@ -58,6 +59,10 @@ pub(super) async fn run(consensus: Consensus) {
             continue;
         }
         inner.look_for_leader().await;
+        if led_by != Some(metrics.current_leader) {
+            led_by = Some(metrics.current_leader);
+            tell_leader(&metrics);
+        }
         if metrics.current_leader.is_none() {
             inner.give_up().await;
         }
@@ -69,6 +74,19 @@ pub(super) async fn run(consensus: Consensus) {
         if metrics.state == ServerState::Leader {
             inner.follow(&metrics).await;
         }
+    }
+}
+
+/// Once for every leader, and when there is none.
+fn tell_leader(metrics: &Metrics) {
+    let term = metrics.current_term;
+    match metrics.current_leader {
+        Some(id) => {
+            let node = metrics.membership_config.membership().get_node(&id);
+            let leader = node.map_or("a server not known yet", |node| &node.addr);
+            tracing::info!(leader, term, "the group {} has a leader", super::GROUP);
+        }
+        None => tracing::warn!(term, "the group {} has no leader: what it agrees on can't be changed", super::GROUP),
     }
 }
 

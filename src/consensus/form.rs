@@ -117,12 +117,13 @@ impl Inner {
         if first.is_none_or(|(address, _)| *address != own) {
             return;
         }
+        let since = Instant::now();
         if !self.is_promised(&standings, addresses.len()).await {
             return;
         }
         let id_of = |address: &String| standings.get(address).map_or_else(|| unknown(address), |one| one.id);
         let nodes: BTreeMap<Id, BasicNode> = addresses.iter().map(|address| (id_of(address), node(address))).collect();
-        if let Err(error) = self.begin(nodes).await {
+        if let Err(error) = self.begin(nodes, since).await {
             tracing::error!(%error, "the group {} can't be made", super::GROUP);
         }
     }
@@ -136,8 +137,8 @@ impl Inner {
         promises >= majority(members)
     }
 
-    /// Makes the group of `nodes`, with the rows that this server has.
-    async fn begin(&self, nodes: BTreeMap<Id, BasicNode>) -> Result<()> {
+    /// Makes the group of `nodes`, with the rows that this server has, unless promises made `since` then may be over.
+    async fn begin(&self, nodes: BTreeMap<Id, BasicNode>, since: Instant) -> Result<()> {
         let mut running = self.running.write().await;
         let fault = |what: String| Error::Setup(format!("the raft log: {what}"));
         running.raft.shutdown().await.map_err(|error| fault(error.to_string()))?;
@@ -152,6 +153,10 @@ impl Inner {
             let (commit, registry) = (self.commit.clone(), self.registry.clone());
             let mut machine = Machine::open(self.id, commit, registry, self.keeper.clone(), false).await?;
             machine.begin_at(base, membership).await.map_err(|error| fault(error.to_string()))?;
+            if since.elapsed() > PROMISE / 2 {
+                tracing::warn!("making the group {} took too long; it is tried again", super::GROUP);
+                return self.run_anew(&mut running).await;
+            }
             running.log.begin_at(base, founding).await.map_err(|error| fault(error.to_string()))?;
             self.founding.set(Some(founding));
         }

@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 use crate::store::ledger::{Content, Shared, Writing};
 
 const VOTE: &str = "vote";
-const PURGED: &str = "purged";
+/// Name of the record of the last entry that is in the snapshot alone.
+pub(super) const PURGED: &str = "purged";
 const COMMITTED: &str = "committed";
 /// Entries read for one message to another server: at least one, and about this many bytes at most.
 const READ_BYTES: usize = 1024 * 1024;

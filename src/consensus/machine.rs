@@ -45,6 +45,16 @@ pub(super) struct Machine {
     applied: Applied,
 }
 
+fn stored(registry: &Registry, id: Id) -> Option<Applied> {
+    let text = registry.settings().agreed()?;
+    serde_json::from_str::<Applied>(&text).ok().filter(|found| found.id == id)
+}
+
+/// Whether the rows of the registry are what the log of the server `id` has made of them.
+pub(super) fn is_known(registry: &Registry, id: Id) -> bool {
+    stored(registry, id).is_some()
+}
+
 impl Machine {
     /// The machine of the server `id`, as it was left. With `afresh` the registry may lack rows that it had then: they are
     /// made those of the snapshot, and the log is applied from there.
@@ -58,9 +68,7 @@ impl Machine {
         keeper: Keeper,
         afresh: bool,
     ) -> Result<Self> {
-        let stored = registry.settings().agreed();
-        let stored = stored.and_then(|text| serde_json::from_str::<Applied>(&text).ok()).filter(|found| found.id == id);
-        let applied = stored.unwrap_or_else(|| Applied { id, ..Applied::default() });
+        let applied = stored(&registry, id).unwrap_or_else(|| Applied { id, ..Applied::default() });
         let mut machine = Self { commit, registry, keeper, applied };
         let setup = |fault: Fault| Error::Setup(format!("the raft snapshot: {fault}"));
         let Some((meta, body)) = machine.kept().await.map_err(setup)? else { return Ok(machine) };

@@ -6,7 +6,7 @@
 //! server through `commit` (`machine`), each time to the same effect, whatever else a server has. It is answered when
 //! this server too has carried it out. Everything ephemeral goes by, and waits for nothing here.
 //!
-//! `form` makes the group when there is none; `follow` keeps it the same as the list of members: one change at a time,
+//! `form` makes the group when there is none; `founding` keeps apart two of one name; `follow` keeps it the same as the list of members: one change at a time,
 //! first as a learner, then as a voter. A server is who its ledger says it is, not where it can be found: one that has lost
 //! its disk is a new one.
 
@@ -53,6 +53,7 @@ pub use message::GROUP;
 use message::{Answer, Ask, Letter, Standing};
 use network::Network;
 pub use network::Transport;
+pub use propose::Proposals;
 use types::{Id, Raft};
 
 /// Where the log of the group is, below the data folder (as in the reference).
@@ -160,6 +161,7 @@ struct Inner {
     taking_in: tokio::sync::Mutex<()>,
     promised: Mutex<Option<(Id, Instant)>>,
     waiting: Semaphore,
+    proposals: Proposals,
     /// To the task that puts commands into the log.
     writer: mpsc::Sender<propose::Writing>,
     leaderless_since: Mutex<Option<Instant>>,
@@ -192,8 +194,10 @@ impl Consensus {
         members: Arc<Members>,
         transport: Arc<dyn Transport>,
     ) -> Result<Self> {
-        let (dir, durability, wall_now_ms) = (options.dir.clone(), options.durability, wall_now_ms());
-        let opening = move || Ledger::open(&dir, durability, wall_now_ms, OPEN_LIMIT);
+        let opening = {
+            let (options, registry) = (options.clone(), registry.clone());
+            move || open(&options, &registry)
+        };
         let ledger = tokio::task::spawn_blocking(opening).await;
         let ledger = ledger.map_err(|fault| Error::Setup(format!("the raft log: {fault}")))??;
         let id = log::record(ledger.content(), ID)?;
@@ -227,6 +231,7 @@ impl Consensus {
             taking_in: tokio::sync::Mutex::new(()),
             promised: Mutex::new(None),
             waiting: Semaphore::new(WAITING),
+            proposals: Proposals::default(),
             writer,
             leaderless_since: Mutex::new(Some(Instant::now())),
             strangers: Mutex::default(),
@@ -324,16 +329,45 @@ impl Consensus {
         }
     }
 
-    /// Ends this server's part, and waits until the folder is free, for at most 10 s.
+    /// Ends this server's part, and waits until the folder is free, for at most 10 s: a disk that takes nothing is not waited
+    /// for longer.
     pub async fn stop(&self) {
+        let since = Instant::now();
         self.inner.stopped.store(true, Ordering::Release);
         self.inner.look.notify_one();
-        let running = self.inner.running.write().await;
-        if let Err(fault) = running.raft.shutdown().await {
-            tracing::warn!(%fault, "the group was left in disorder");
+        let ending = async {
+            let running = self.inner.running.write().await;
+            running.raft.shutdown().await
+        };
+        match tokio::time::timeout(CLOSE_LIMIT, ending).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::warn!(%fault, "the group was left in disorder"),
+            Err(_) => tracing::warn!("the group could not be left in time"),
         }
-        self.inner.keeper.close(CLOSE_LIMIT).await;
+        self.inner.keeper.close(CLOSE_LIMIT.saturating_sub(since.elapsed())).await;
     }
+
+    /// What became of the commands of this server that were proposed.
+    pub fn proposals(&self) -> &Proposals {
+        &self.inner.proposals
+    }
+}
+
+/// Opens the ledger. One that begins after rows that are nowhere any more is moved aside: a server that can't know what it
+/// has agreed to comes back as another.
+fn open(options: &Options, registry: &Registry) -> Result<Ledger> {
+    let open = || Ledger::open(&options.dir, options.durability, wall_now_ms(), OPEN_LIMIT);
+    let ledger = open()?;
+    let id = log::record::<Id>(ledger.content(), ID)?;
+    let begins = log::record::<Option<types::Position>>(ledger.content(), log::PURGED)?.flatten().is_some();
+    let has_rows = !options.afresh && id.is_some_and(|id| machine::is_known(registry, id));
+    if !begins || has_rows || ledger.snapshot() != Ok(None) {
+        return Ok(ledger);
+    }
+    drop(ledger);
+    let aside = ledger::move_aside(&options.dir, "without-rows", wall_now_ms())?;
+    tracing::error!(moved_aside = ?aside, "the rows that the raft log begins with are lost; this server joins as a new one");
+    open()
 }
 
 /// Takes the log of a server that stands alone (again) out of the way: what it changes from now on is in no log, so it must

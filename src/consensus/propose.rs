@@ -4,6 +4,7 @@
 //! would find their own work and call it a fault. Nobody waits where there has been no leader for long.
 
 use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use openraft::error::{ClientWriteError, RaftError};
@@ -24,6 +25,19 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// Commands of one entry.
 const TOGETHER: usize = 256;
+
+/// Commands of this server, by what became of them.
+#[derive(Debug, Default)]
+pub struct Proposals {
+    /// They are in the log, whatever came of carrying them out.
+    pub agreed: AtomicU64,
+    /// Too many were waiting.
+    pub busy: AtomicU64,
+    /// There was no leader; they are in no log.
+    pub leaderless: AtomicU64,
+    /// Nobody knows.
+    pub undecided: AtomicU64,
+}
 
 /// How an attempt ended.
 pub(super) enum Attempt {
@@ -77,7 +91,11 @@ impl Consensus {
 
     async fn propose(&self, command: Command) -> Result<Outcome> {
         let inner = &self.inner;
-        let _waiting = inner.waiting.try_acquire().map_err(|_| busy())?;
+        let one_more = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        let Ok(_waiting) = inner.waiting.try_acquire() else {
+            one_more(&inner.proposals.busy);
+            return Err(busy());
+        };
         let deadline = Instant::now() + Duration::from_millis(inner.options.write_timeout_ms);
         if commit::check(&inner.registry, &command).is_err() {
             // What it lacks may be on its way here.
@@ -88,12 +106,20 @@ impl Consensus {
         loop {
             match self.attempt(&wish, deadline).await {
                 Attempt::Agreed(verdict, index) => {
+                    one_more(&inner.proposals.agreed);
                     self.applied(index, deadline).await?;
                     return verdict.into();
                 }
-                Attempt::Busy => return Err(busy()),
-                Attempt::Unknown(why) => return Err(unknown(&why)),
+                Attempt::Busy => {
+                    one_more(&inner.proposals.busy);
+                    return Err(busy());
+                }
+                Attempt::Unknown(why) => {
+                    one_more(&inner.proposals.undecided);
+                    return Err(unknown(&why));
+                }
                 Attempt::NoLeader if Instant::now() >= deadline || self.has_no_leader_for_long() => {
+                    one_more(&inner.proposals.leaderless);
                     return Err(no_leader());
                 }
                 Attempt::NoLeader => tokio::time::sleep(LOOK).await,

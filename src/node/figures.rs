@@ -13,6 +13,7 @@ use crate::cluster::Cluster;
 use crate::cluster::members::Members;
 use crate::commit::Commit;
 use crate::config::Config;
+use crate::consensus::Consensus;
 use crate::error::Result;
 use crate::health::figures::Figures as HealthFigures;
 use crate::http::server::Server;
@@ -40,6 +41,8 @@ pub(super) struct Figures {
     pub(super) members: Arc<Members>,
     /// `None` for a server that stands alone.
     pub(super) cluster: Option<Arc<Cluster>>,
+    /// The same.
+    pub(super) group: Option<Consensus>,
     /// Held while a page is made: whoever asks often gets no more than one processor to himself.
     pub(super) making: Mutex<()>,
 }

@@ -116,9 +116,9 @@ fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy(&entry.path(), &to)
+            copy(&entry.path(), &to);
         } else {
-            let _ = std::fs::copy(entry.path(), to).unwrap();
+            std::fs::copy(entry.path(), to).unwrap();
         }
     }
 }
@@ -153,4 +153,44 @@ async fn a_copy_of_a_server_takes_no_part() {
     assert_eq!(double.ports(), [1]);
     servers.push(double);
     stop_all(servers, &net).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_lost_its_rows_and_their_snapshot_comes_back_as_another() {
+    let (net, dirs) = (Arc::new(Net::default()), Dirs::new());
+    let mut servers = three(&net, &dirs).await;
+    servers[0].group.run(register(1)).await.unwrap();
+    let lost = servers.pop().unwrap();
+    let old = lost.group.inner.id;
+    let dir = lost.stop(&net).await;
+    // The store is damaged, and says so, but its position is among what is left; the rows are not.
+    let (registry, commit, committer) = rooms(&dir, Durability::Synced);
+    assert!(registry.settings().agreed().is_some());
+    commit.run(Command::Deregister(key(1, false))).await.unwrap();
+    commit.stop();
+    committer.join().unwrap().unwrap();
+    let snapshot = dir.join(FOLDER).join("snapshot");
+    let mut bytes = std::fs::read(&snapshot).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    std::fs::write(&snapshot, bytes).unwrap();
+    let afresh = |options| Options { afresh: true, ..options };
+    let back = Server::start_with(&net, 3, &[1, 2, 3], &dir, afresh).await;
+    until("its rows", || back.ports() == [1] && back.votes()).await;
+    assert_ne!(back.group.inner.id, old);
+    servers.push(back);
+    stop_all(servers, &net).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_waits_for_nothing_that_never_ends() {
+    let (net, dirs) = (Arc::new(Net::default()), Dirs::new());
+    let server = Server::start(&net, 1, &[1], &dirs.of(1)).await;
+    let inner = server.group.inner.clone();
+    // As what waits for a disk that takes nothing.
+    let _held = inner.running.read().await;
+    let since = Instant::now();
+    tokio::time::timeout(PATIENCE, server.group.stop()).await.unwrap();
+    assert!(since.elapsed() < CLOSE_LIMIT + Duration::from_secs(2), "{:?}", since.elapsed());
+    server.commit.stop();
 }

@@ -116,3 +116,23 @@ async fn a_damaged_store_comes_back_from_snapshot_and_log() {
     leave_behind(&dir.join(FOLDER)).unwrap();
     assert!(!dir.join(FOLDER).exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_removed_and_stays_up_disturbs_nobody() {
+    let (net, dirs) = (Arc::new(Net::default()), Dirs::new());
+    let mut servers = three(&net, &dirs).await;
+    let leader = led(&servers.iter().collect::<Vec<_>>(), &[1, 2, 3]).await;
+    let out = (leader + 1) % 3;
+    let left: Vec<usize> = (1..=3).filter(|number| *number != out + 1).collect();
+    let removed = servers.remove(out);
+    servers.iter().for_each(|server| server.list(&left));
+    let both: Vec<&Server> = servers.iter().collect();
+    let leader = led(&both, &left).await;
+    let term = servers[leader].state().term;
+    // It hears of nobody, and wants to be elected.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!((led(&both, &left).await, servers[leader].state().term), (leader, term), "{:?}", removed.state());
+    assert_eq!(servers[0].group.run(register(1)).await, Ok(Outcome::Done));
+    servers.push(removed);
+    stop_all(servers, &net).await;
+}

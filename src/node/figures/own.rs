@@ -24,6 +24,7 @@ pub(super) fn show(figures: &Figures, page: &mut Page) {
     health(figures, page);
     registry(figures, page);
     cluster(figures, page);
+    raft(figures, page);
 }
 
 fn store(figures: &Figures, page: &mut Page) {
@@ -153,6 +154,32 @@ fn cluster(figures: &Figures, page: &mut Page) {
     count("nacre_cluster_call_failures_total", "Calls to members without an answer.", |calls| calls.failures);
     count("nacre_cluster_sent_bytes_total", "Bodies of calls to members.", |calls| calls.sent_bytes);
     count("nacre_cluster_received_bytes_total", "Bodies of their answers.", |calls| calls.received_bytes);
+}
+
+fn raft(figures: &Figures, page: &mut Page) {
+    let Some(group) = &figures.group else { return };
+    let proposals = group.proposals();
+    let mut family = page.counter("nacre_raft_proposals_total", "Writes of this server that all have to agree on.");
+    family.count(&[("result", "agreed")], load(&proposals.agreed));
+    family.count(&[("result", "busy")], load(&proposals.busy));
+    family.count(&[("result", "leaderless")], load(&proposals.leaderless));
+    family.count(&[("result", "undecided")], load(&proposals.undecided));
+    drop(family);
+    page.gauge("nacre_raft_caught_up", "1 once this server has all that was agreed on before its start, else 0.")
+        .put(&[], flag(group.has_caught_up()));
+    // None while it is taken up again after a fault.
+    let Some(state) = group.state() else { return };
+    page.gauge("nacre_raft_is_leader", "1 on the leader, else 0.").put(&[], flag(state.is_leader));
+    page.gauge("nacre_raft_has_leader", "1 while this server knows a leader, else 0.")
+        .put(&[], flag(state.leader.is_some()));
+    page.gauge("nacre_raft_term", "The term.").count(&[], state.term);
+    page.gauge("nacre_raft_voters", "Servers that vote.").count(&[], state.voters.len() as u64);
+    page.gauge("nacre_raft_last_entry", "Number of the last entry in the log.")
+        .count(&[], state.last_entry.unwrap_or_default());
+    page.gauge("nacre_raft_applied_entry", "Number of the last entry that was carried out.")
+        .count(&[], state.applied.unwrap_or_default());
+    page.gauge("nacre_raft_snapshot_entry", "Number of the last entry in the snapshot.")
+        .count(&[], state.snapshot.unwrap_or_default());
 }
 
 fn members(figures: &Figures, page: &mut Page) {

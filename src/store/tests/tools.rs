@@ -251,6 +251,21 @@ fn merging_replaces_and_keeps() {
     assert_eq!(names_in(a.path()), ["CURRENT", "lock", "sidecar", "store-000002"]);
 }
 
+#[test]
+fn what_is_merged_into_a_member_of_a_cluster_is_nothing_agreed_on() {
+    use crate::model::settings::{Setting, SettingKey};
+    let at = |text: &str| Row::Setting(SettingKey::Agreed, Some(Arc::new(Setting::Agreed(text.into()))));
+    let [a, b] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    filled(a.path(), &[instance("s", 1, 1.0), at("here")]);
+    filled(b.path(), &[instance("s", 2, 1.0), at("there")]);
+    let file = b.path().join("b.jsonl");
+    exported(b.path(), &file);
+    tools::import(&job(a.path()), Some(&file), true).unwrap();
+    let all = [instance("s", 1, 1.0), instance("s", 2, 1.0), at("merged")];
+    let opened = open(a.path());
+    assert_eq!((opened.content, opened.report.damage), (content_of(&all), None));
+}
+
 /// Each wrong input, what is said, and that nothing came in.
 #[test]
 fn an_import_is_all_or_nothing() {

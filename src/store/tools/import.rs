@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::export::{FORMAT, HeaderRead, Trailer};
 use super::kind::{Counts, count};
@@ -13,6 +14,7 @@ use super::rewrite::{Rewrite, make_empty};
 use super::{Job, nacos};
 use crate::error::{Error, Result};
 use crate::model::Row;
+use crate::model::settings::{Setting, SettingKey};
 use crate::store::folder::Folder;
 use crate::store::index::Index;
 use crate::store::key;
@@ -35,7 +37,8 @@ pub struct Imported {
 }
 
 /// Puts in what `from` holds: an export (a file, or `None` for standard input), or the folder `data/naming` of a Nacos
-/// server. Into an empty data folder, or with `merge` to what is there, whose rows of the same names are replaced. Every
+/// server. Into an empty data folder, or with `merge` to what is there, whose rows of the same names are replaced (in a member of a
+/// cluster only those of ephemeral instances last). Every
 /// row is checked; all come in, or nothing changes.
 ///
 /// # Errors
@@ -74,6 +77,9 @@ pub fn import(job: &Job<'_>, from: Option<&Path>, merge: bool) -> Result<Importe
         }
         None => read_export(&mut io::stdin().lock(), &mut target)?,
     };
+    if base.is_some() {
+        target.disagree()?;
+    }
     let kept_ms =
         base.as_ref().filter(|base| base.report.rows > 0).map(|base| base.report.last_alive_ms.unwrap_or_default());
     let last_alive_ms = kept_ms.or(alive_ms).unwrap_or_else(wall_now_ms);
@@ -93,6 +99,13 @@ struct Target<'a, 'j> {
 }
 
 impl Target<'_, '_> {
+    /// Rows that came to those of a member of a cluster are nothing that the others have agreed on: at its next start it takes
+    /// back from its snapshot and its log what is.
+    fn disagree(&mut self) -> Result<()> {
+        let position = Row::Setting(SettingKey::Agreed, Some(Arc::new(Setting::Agreed("merged".into()))));
+        if self.rewrite.has(&position) { self.rewrite.put(&position) } else { Ok(()) }
+    }
+
     /// `place` says where the row stands.
     fn take(&mut self, row: &Row, place: &dyn fmt::Display) -> Result<()> {
         let wrong = |what: &str| Error::Input(format!("{place}: {what}"));

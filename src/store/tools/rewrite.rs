@@ -96,6 +96,11 @@ impl Rewrite {
         Ok(())
     }
 
+    /// Whether there is a row with the key of `row`.
+    pub(super) fn has(&self, row: &Row) -> bool {
+        self.index.position(self.index.hasher().hash(&crate::store::key::encode(row))).is_some()
+    }
+
     fn write(&mut self, frame: Frame<'_>) -> Result<()> {
         let Some(fresh) = &mut self.fresh else { return Err(failed("it is complete")) };
         let hash = self.index.hasher().hash(frame.key);
