@@ -41,7 +41,8 @@ pub struct Options {
     pub expire_instance: bool,
     /// Remove services that stay empty: first round and period in ms; `None` leaves them.
     pub clean_empty: Option<(u64, u64)>,
-    /// Whether this server is responsible for the service of that grouped name: only then its instances are judged.
+    /// Whether this server is responsible for the service of that grouped name: only then its instances are judged
+    /// and checked.
     pub is_owner: IsOwner,
 }
 
@@ -108,8 +109,9 @@ impl Health {
     ) -> Result<Self> {
         let check_params = SharedParams::default();
         let figures = Arc::<Figures>::default();
+        let (counted, is_owner) = (figures.clone(), options.is_owner.clone());
         let checks =
-            Checks::start(commit.clone(), clock.clone(), inbox.clone(), check_params.clone(), figures.clone())?;
+            Checks::start(commit.clone(), clock.clone(), inbox.clone(), check_params.clone(), counted, is_owner)?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut judge = Judge {
             expiry: Expiry::new(clock.now_ms(), options.expire_instance),

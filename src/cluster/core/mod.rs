@@ -56,7 +56,8 @@ pub struct Settings {
     pub first_report_ms: u64,
     /// Between repetitions of own lists to members that would otherwise take instances for silent (`spec/distro.md` 16).
     pub refresh_ms: u64,
-    /// Before the first exchange of service checksums, and between them (`spec/members.md` 6).
+    /// Before the first exchange of service checksums with other kinds of servers, and between exchanges (`spec/members.md`
+    /// 6).
     pub status_ms: (u64, u64),
     /// A server without data serves without them when no member has answered for so long; `None`: it waits for ever.
     pub load_patience_ms: Option<u64>,
@@ -162,6 +163,7 @@ pub struct Core {
     verified: u64,
     refresh_ms: u64,
     status_ms: u64,
+    plain_status_ms: u64,
     actions: Vec<Action>,
 }
 
@@ -184,7 +186,8 @@ impl Core {
             report_ms: u64::MAX,
             verify_ms: now.awake_ms + settings.verify_ms,
             refresh_ms: now.awake_ms + settings.refresh_ms,
-            status_ms: now.awake_ms + settings.status_ms.0,
+            status_ms: now.awake_ms + settings.status_ms.1,
+            plain_status_ms: now.awake_ms + settings.status_ms.0,
             settings,
             members,
             registry,

@@ -168,26 +168,33 @@ impl Core {
         }
     }
 
-    /// Tells other kinds of servers how healthy the services are that this server owns: they learn it in no other way.
+    /// Tells the others how healthy the services are that this server owns, for they learn it in no other way: servers of this
+    /// kind of persistent instances, which their owner checks, other kinds of all.
     pub(super) fn exchange_status(&mut self, now: Now) {
         if now.awake_ms < self.status_ms {
             return;
         }
         self.status_ms = now.awake_ms + self.settings.status_ms.1;
         let members = self.members.others();
-        let plain = members.iter().filter(|member| member.extend.version.is_some() && !member.is_nacre());
-        let plain: Vec<Arc<str>> = plain.map(|member| member.address().into()).collect();
-        let plain: Vec<Arc<str>> = plain.into_iter().filter(|to| self.peers.get(to).is_some_and(|p| p.up)).collect();
-        if plain.is_empty() {
+        let known = members.iter().filter(|member| member.extend.version.is_some());
+        let known = known.filter(|member| member.is_nacre() || now.awake_ms >= self.plain_status_ms);
+        let known = known.map(|member| (Arc::<str>::from(member.address()), member.is_nacre()));
+        let known: Vec<_> = known.filter(|(to, _)| self.peers.get(to).is_some_and(|peer| peer.up)).collect();
+        if known.is_empty() {
             return;
         }
         for namespace in self.registry.namespaces() {
             let services = namespace.services();
             let owned = services.iter().filter(|s| !s.is_empty() && self.view.is_owner(&s.key().name));
-            let sums: Vec<_> = owned.map(|s| (s.key().name.clone(), checksum_of(s))).collect();
-            for to in &plain {
+            let owned: Vec<_> = owned.collect();
+            for (to, nacre) in &known {
+                let told = owned.iter().filter(|service| !nacre || service.has_persistent());
+                let sums: Vec<_> = told.map(|s| (s.key().name.clone(), checksum_of(s))).collect();
+                if *nacre && sums.is_empty() {
+                    continue;
+                }
                 let (source, namespace) = (self.view.own().clone(), namespace.name().clone());
-                self.call(to, Request::Status { source, namespace, sums: sums.clone() }, Purpose::Status);
+                self.call(to, Request::Status { source, namespace, sums }, Purpose::Status);
             }
         }
     }
@@ -222,11 +229,23 @@ impl Core {
         if let Some(peer) = self.peers.get_mut(from) {
             peer.fetch.asking = false;
         }
-        if let Ok(Answer::Health(told)) = result
+        if let Ok(Answer::Health(mut told)) = result
             && !self.view.is_owner(&service.name)
         {
+            if self.is_nacre(from) {
+                self.drop_ephemeral(&service, &mut told);
+            }
             self.actions.push(super::Action::Health(service, told));
         }
         self.ask_health(from);
+    }
+
+    /// How healthy ephemeral instances are, servers of this kind tell each other with the lists, and with when it was so.
+    fn drop_ephemeral(&self, service: &ServiceKey, told: &mut Vec<(Box<str>, i32, bool)>) {
+        let Some(service) = self.registry.find_service(service) else { return };
+        let slots = service.slots();
+        let ephemeral = slots.iter().filter(|slot| slot.is_ephemeral()).map(|slot| (slot.ip(), slot.port()));
+        let ephemeral: HashSet<_> = ephemeral.collect();
+        told.retain(|(ip, port, _)| !ephemeral.contains(&(&**ip, *port)));
     }
 }

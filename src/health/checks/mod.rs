@@ -24,7 +24,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use super::figures::Figures;
-use super::{Inbox, TICK_MS};
+use super::{Inbox, IsOwner, TICK_MS};
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::model::HealthChecker;
@@ -45,7 +45,7 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Starts checking. `inbox` must have been told of every restored instance.
+    /// Starts checking what `is_owner` says is this server's to check. `inbox` must have been told of every restored instance.
     ///
     /// # Errors
     /// [`Error::Setup`] when there can be no thread or no runtime.
@@ -55,6 +55,7 @@ impl Checks {
         inbox: Inbox,
         params: SharedParams,
         figures: Arc<Figures>,
+        is_owner: IsOwner,
     ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -71,6 +72,7 @@ impl Checks {
             inbox,
             params,
             figures,
+            is_owner,
             waiting: VecDeque::new(),
             running: JoinSet::new(),
             given_out: HashMap::new(),
@@ -106,6 +108,7 @@ struct Checker {
     waiting: VecDeque<Job>,
     running: JoinSet<Finding>,
     figures: Arc<Figures>,
+    is_owner: IsOwner,
     /// Numbers and kinds of the jobs that are under way.
     given_out: HashMap<Id, (u64, Kind)>,
 }
@@ -134,7 +137,7 @@ impl Checker {
         for (service, slot) in self.inbox.take_persistent() {
             self.schedule.watch(service, slot, now_ms, &params);
         }
-        self.waiting.extend(self.schedule.tick(now_ms, &params));
+        self.waiting.extend(self.schedule.tick(now_ms, &params, &*self.is_owner));
     }
 
     fn fill(&mut self) {

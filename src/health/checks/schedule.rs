@@ -122,8 +122,8 @@ impl Schedule {
         self.members.insert(self.last_number, member);
     }
 
-    /// The checks that are due at `now_ms`.
-    pub fn tick(&mut self, now_ms: u64, params: &CheckParams) -> Vec<Job> {
+    /// The checks that are due at `now_ms`, of services that are this server's to check by their grouped name.
+    pub fn tick(&mut self, now_ms: u64, params: &CheckParams, is_owner: &dyn Fn(&str) -> bool) -> Vec<Job> {
         let mut jobs = Vec::new();
         for (_, id) in self.wheel.tick(now_ms) {
             let Some(cluster) = self.clusters.get_mut(&id) else { continue };
@@ -142,6 +142,7 @@ impl Schedule {
             let settings = cluster.service.cluster(&id.1).and_then(|entry| entry.settings);
             if let Some(kind) = kind_of(settings.as_deref())
                 && params.allows(kind, &cluster.service.key().name)
+                && is_owner(&cluster.service.key().name)
             {
                 give_out(cluster, members, kind, settings.as_ref(), params, &mut jobs);
             }

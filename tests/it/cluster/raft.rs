@@ -1,5 +1,6 @@
 //! What three real processes have to agree on: persistent instances, settings of services, switches, users.
 
+mod checked;
 mod failover;
 mod first;
 mod history;

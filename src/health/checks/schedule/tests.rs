@@ -3,6 +3,8 @@ use crate::model::{ClusterKey, Instance, InstanceKey, Row, ServiceKey};
 use crate::registry::{Change, Registry};
 
 const OK: Finding = Finding::Ok(1.0);
+/// A service that another server checks.
+const NOT_OURS: &str = "g@@not-ours";
 
 /// A registry and a schedule that is told of every persistent newcomer, as the server does it.
 struct World {
@@ -39,7 +41,7 @@ impl World {
         let end_ms = self.now_ms + limit_ms;
         while self.now_ms < end_ms {
             self.now_ms += 50;
-            let jobs = self.schedule.tick(self.now_ms, &self.params);
+            let jobs = self.schedule.tick(self.now_ms, &self.params, &|name| name != NOT_OURS);
             if !jobs.is_empty() {
                 return Some((self.now_ms, jobs));
             }
@@ -96,7 +98,7 @@ fn every_result_moves_the_pause_of_the_cluster() {
     for _ in 0..20 {
         let (_, jobs) = world.next_run(8_000).unwrap();
         assert_eq!(jobs.len(), 2);
-        assert!(world.schedule.tick(world.now_ms, &world.params).is_empty());
+        assert!(world.schedule.tick(world.now_ms, &world.params, &|_| true).is_empty());
         let _ = world.finish(jobs, OK);
     }
     let pause = |world: &mut World, finding| {
@@ -255,4 +257,15 @@ fn findings_that_nobody_asked_for_are_ignored() {
     for number in [number, 0, 77] {
         assert!(world.schedule.finish(number, Finding::FailNow, &world.params).is_none());
     }
+}
+
+#[test]
+fn what_another_server_checks_is_not_checked_here() {
+    let mut world = World::new();
+    let theirs = InstanceKey { service: ServiceKey::new("public", NOT_OURS), ..key("public", 1) };
+    world.put(&theirs, Instance::default());
+    assert!(world.next_run(60_000).is_none());
+    // When this server is to check it, it does at once.
+    world.now_ms += 5_000;
+    assert_eq!(world.schedule.tick(world.now_ms, &world.params, &|_| true).len(), 1);
 }
