@@ -22,9 +22,10 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::Signal;
 
-use crate::cluster::driver::Notes;
+use crate::cluster::driver::{Driver, Notes};
 use crate::commit::{self, Listener};
 use crate::config::{self, Config, Flags};
+use crate::consensus::Consensus;
 use crate::error::{Error, Result};
 use crate::health::{self, Health, Inbox, IsOwner};
 use crate::http::actuator::{Actuator, Alone, Collect};
@@ -63,7 +64,7 @@ pub fn run(mut config: Config, flags: Flags) -> Result<()> {
     let members = cluster::meet(&mut config, port);
     let push = Push::new(clock.clone(), config.push_allow_client_ip.clone());
     let (store, report) = restore::restore(&config, &registry, &clock, &inbox, &push)?;
-    let restored = serde_json::to_vec(&report).map_err(|e| Error::Setup(format!("the restore report: {e}")))?;
+    let restored = restore::as_json(&report)?;
     let auth = accounts::auth(&config)?;
     let store_stats = store.stats();
     let notes = Notes::default();
@@ -110,18 +111,13 @@ pub fn run(mut config: Config, flags: Flags) -> Result<()> {
         live: live(&config),
         push,
         auth,
-        restore_report: restored.into(),
+        restore_report: restored,
         traffic,
         actuator: Actuator { info: config.metrics.info, prometheus: config.metrics.prometheus, collect },
     };
     let served = Served { config, flags, app, server, socket, metrics_socket };
     let served = serve(&runtime, served, hang_ups);
-    if let Some(driver) = driver {
-        driver.stop();
-    }
-    if let Some(group) = group {
-        runtime.block_on(group.stop());
-    }
+    part(&runtime, driver, group);
     health.stop();
     sender.stop();
     commit.stop();
@@ -144,6 +140,16 @@ fn sockets(config: &Config) -> Result<(Socket, Option<Socket>)> {
     let metrics_socket = config.metrics.bind.map(|(address, port)| listener::bind(address, port)).transpose()?;
     listener::make_room(config.http.max_connections);
     Ok((socket, metrics_socket))
+}
+
+/// Ends what goes on between the members.
+fn part(runtime: &Runtime, driver: Option<Driver>, group: Option<Consensus>) {
+    if let Some(driver) = driver {
+        driver.stop();
+    }
+    if let Some(group) = group {
+        runtime.block_on(group.stop());
+    }
 }
 
 /// What is served to whom: the sockets, what answers, how it was configured.

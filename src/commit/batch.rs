@@ -317,7 +317,11 @@ fn stamp(row: &mut Row, how: How, cause: Cause, registry: &Registry, now: Now) {
     if !key.ephemeral {
         return;
     }
-    let known_ms = || registry.find(key).map_or(0, |slot| slot.changed_ms());
+    // Later than what it replaces, and than its removal, whatever the clock of the server says that dated those.
+    let known_ms = || match registry.find(key) {
+        Some(slot) => slot.changed_ms(),
+        None => registry.removals().when(key).unwrap_or_default(),
+    };
     let changed_ms = match how {
         How::Here { .. } if matches!(cause, Cause::Beat | Cause::Silence) => known_ms(),
         How::Here { .. } => now.wall_ms.max(known_ms().saturating_add(1)),

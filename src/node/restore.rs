@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+
 use super::systemd::Restoring;
 use crate::config::{self, Config};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::health::Inbox;
 use crate::model::clock::AwakeClock;
 use crate::model::{Instance, Row};
@@ -55,6 +57,15 @@ pub(super) fn restore(
     }
     tell(&report, registry, config.store.durability, faded, subscribed);
     Ok((store, report))
+}
+
+/// The report for those who ask.
+///
+/// # Errors
+/// [`Error::Setup`] when it can't be written as JSON.
+pub(super) fn as_json(report: &RestoreReport) -> Result<Bytes> {
+    let text = serde_json::to_vec(report).map_err(|e| Error::Setup(format!("the restore report: {e}")))?;
+    Ok(text.into())
 }
 
 /// Nobody can say how the instances did during a long downtime: unhealthy until they beat, also if the process is killed

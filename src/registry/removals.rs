@@ -19,8 +19,9 @@ pub struct Removals(Mutex<Option<Kept>>);
 struct Kept {
     /// Every removal since then is known (epoch ms).
     since_ms: u64,
-    /// In the order in which they were noted; what was noted again or forgotten is passed over later.
-    order: VecDeque<(u64, InstanceKey)>,
+    /// When each was noted, by the clock of this server, and when it is said to have been; what was noted again or forgotten
+    /// is passed over later.
+    order: VecDeque<(u64, u64, InstanceKey)>,
     services: HashMap<ServiceKey, HashMap<InstanceKey, u64>>,
 }
 
@@ -47,7 +48,7 @@ impl Removals {
         let known = of_service.entry(key.clone()).or_default();
         if *known < removed_ms {
             *known = removed_ms;
-            kept.order.push_back((removed_ms, key.clone()));
+            kept.order.push_back((wall_ms, removed_ms, key.clone()));
         }
         while kept.order.len() > MAX_KEPT {
             kept.forget_oldest();
@@ -90,18 +91,18 @@ impl Removals {
 impl Kept {
     fn expire(&mut self, wall_ms: u64) {
         let oldest_ms = wall_ms.saturating_sub(KEEP_MS);
-        while self.order.front().is_some_and(|(removed_ms, _)| *removed_ms < oldest_ms) {
+        while self.order.front().is_some_and(|(noted_ms, ..)| *noted_ms < oldest_ms) {
             self.forget_oldest();
         }
         self.since_ms = self.since_ms.max(oldest_ms);
     }
 
     fn forget_oldest(&mut self) {
-        let Some((removed_ms, key)) = self.order.pop_front() else { return };
+        let Some((noted_ms, removed_ms, key)) = self.order.pop_front() else { return };
         if self.services.get(&key.service).and_then(|of_service| of_service.get(&key)) == Some(&removed_ms) {
             self.forget(&key);
         }
-        self.since_ms = self.since_ms.max(removed_ms + 1);
+        self.since_ms = self.since_ms.max(noted_ms + 1);
     }
 
     fn forget(&mut self, key: &InstanceKey) {
@@ -157,5 +158,14 @@ mod tests {
         removals.know_since(20_000);
         assert_eq!(removals.of(&key("a").service, 60_000), Some((10_000, Vec::new())));
         assert_eq!(removals.of(&key("a").service, 20_000 + KEEP_MS), Some((20_000, Vec::new())));
+    }
+
+    #[test]
+    fn a_removal_that_is_dated_ahead_keeps_none_behind_it() {
+        let removals = Removals::default();
+        removals.start(0);
+        removals.note(&key("a"), 3_600_000, 1_000);
+        removals.note(&key("b"), 2_000, 2_000);
+        assert_eq!(removals.of(&key("a").service, 1_500 + KEEP_MS), Some((1_500, vec![(key("b"), 2_000)])));
     }
 }

@@ -236,3 +236,17 @@ fn what_no_server_may_hold_is_left_out() {
     node.merge(from_owner(datum));
     assert_eq!(node.registry.service_count(), 1);
 }
+
+#[test]
+fn who_registers_after_a_removal_by_a_clock_that_is_ahead_stays() {
+    let node = Node::new();
+    node.register("1.1.1.1", "");
+    let an_hour_ahead = node.now.wall_ms + 3_600_000;
+    let removal =
+        || Merge { datum: datum(vec![], Some((0, &[("1.1.1.1", an_hour_ahead)]))), whole: false, from_owner: false };
+    node.merge(removal());
+    assert_eq!(node.list(), []);
+    node.register("1.1.1.1", "again");
+    node.merge(removal());
+    assert_eq!(node.list(), pairs(&[("1.1.1.1", "again")]));
+}
