@@ -58,6 +58,9 @@ use types::{Id, Raft};
 
 /// Where the log of the group is, below the data folder (as in the reference).
 pub const FOLDER: &str = "protocol/raft/naming_persistent_service";
+/// No message of the group is longer: about 1 MiB of entries and one that may have as much, in Base64, or a piece of a
+/// snapshot, and what is said with them.
+pub const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of a snapshot sent at a time.
 const PIECE_BYTES: u64 = 512 * 1024;
 /// Entries sent at a time.

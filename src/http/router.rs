@@ -32,6 +32,7 @@ use super::path::{self, Path};
 use super::reply::Reply;
 use super::traffic::Traffic;
 use super::{actuator, answered, core, cors, cs, gate, ui};
+use crate::consensus::MAX_MESSAGE_BYTES;
 use crate::error::Result;
 use crate::model::command::Outcome;
 use crate::model::settings::Switches;
@@ -140,7 +141,7 @@ pub const ROUTES: &[Route] = &[
     Route(PUT, "/v1/core/ops/log", core::ops::log, ADMIN),
     Route(GET, "/v1/core/ops/idInfo", core::ops::id_info, ADMIN),
     Route(POST, "/v1/core/ops/raft", core::ops::raft, ADMIN),
-    Route(POST, "/v1/core/raft", core::raft::ask, PEER),
+    Route(POST, RAFT, core::raft::ask, PEER),
     Route(GET, "/v1/console/namespaces", namespaces::show, LOGGED_IN),
     Route(POST, "/v1/console/namespaces", namespaces::create, ADMIN),
     Route(PUT, "/v1/console/namespaces", namespaces::rename, ADMIN),
@@ -179,6 +180,9 @@ pub fn traffic() -> Traffic {
     Traffic::new(ROUTES.iter().map(|Route(method, path, ..)| (method.as_str(), *path)))
 }
 
+/// Messages of the group.
+const RAFT: &str = "/v1/core/raft";
+
 /// Paths whose handlers read the body themselves, whatever it holds. The limits for bodies are the same, but for what only
 /// members of a cluster send to each other.
 const RAW_BODIES: &[&str] = &[
@@ -189,7 +193,7 @@ const RAW_BODIES: &[&str] = &[
     "/v1/core/cluster/report",
     "/v1/core/cluster/server/leave",
     "/v1/core/ops/raft",
-    "/v1/core/raft",
+    RAFT,
 ];
 
 /// Large bodies and answers of members that may wait until it is their turn to be read or written.
@@ -362,7 +366,12 @@ impl Router {
         }
         let live = &self.app.live;
         let of_members = found.raw_body && found.access == PEER && self.app.cluster.is_some();
-        let limit_bytes = if of_members { live.max_peer_body_bytes() } else { live.max_body_bytes() };
+        let limit_bytes = match of_members {
+            // Who takes no messages of the group has no part in it.
+            true if asked.head.uri.path().ends_with(RAFT) => live.max_peer_body_bytes().max(MAX_MESSAGE_BYTES),
+            true => live.max_peer_body_bytes(),
+            false => live.max_body_bytes(),
+        };
         body::read(body, limit_bytes, &asked.conn).await
     }
 
