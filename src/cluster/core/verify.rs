@@ -61,7 +61,7 @@ impl Core {
                 continue;
             };
             let Some(peer) = self.peers.get_mut(&to) else { continue };
-            let thorough = std::mem::take(&mut peer.verify_now) || self.verified % THOROUGH == 0;
+            let thorough = std::mem::take(&mut peer.verify_now) || self.verified.is_multiple_of(THOROUGH);
             // That there is nothing is news to a server of this kind only.
             if sums.is_empty() && !member.is_nacre() {
                 continue;
