@@ -29,6 +29,9 @@ pub(crate) fn wanted(instances: &[Instance]) -> Wanted {
     wanted
 }
 
+/// Why a server that came back does not serve yet (`spec/persistent.md` 7).
+const CATCHES_UP: &str = "Could not find leader!";
+
 /// What one server listed.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Ledger {
@@ -42,6 +45,8 @@ pub(crate) struct Ledger {
     pub(crate) unknown: u64,
     /// Answers with another status than 200.
     pub(crate) refused: u64,
+    /// Answers of a server that had been away and was not UP again yet.
+    pub(crate) waited: u64,
     /// How often it answered again after it had not.
     pub(crate) returns: u64,
     pub(crate) notes: Vec<String>,
@@ -135,6 +140,8 @@ impl Watcher {
             let back = self.gone;
             for (service, everybody) in &wanted {
                 match list(&mut self.client, service) {
+                    // It came back a moment ago, and asks the others what they agreed on meanwhile: still as good as away.
+                    Ok(Err(why)) if self.gone && why.contains(CATCHES_UP) => self.ledger.waited += 1,
                     Ok(seen) => {
                         self.ledger.returns += u64::from(std::mem::take(&mut self.gone));
                         self.compare(service, everybody, seen);
