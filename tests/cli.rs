@@ -145,9 +145,10 @@ fn wrong_usage_is_one_line_and_2() {
 
 #[test]
 fn what_is_not_built_is_refused() {
-    let home = home_with("");
-    let member = nacre(home.path(), &["--member", "127.0.0.1", "--member", "10.0.0.2:8848"], &[]);
-    assert!(refusal(&member, 2).starts_with("nacre: member 10.0.0.2:8848 (from flag --member): clustering"));
+    let home = home_with("nacos.core.member.lookup.type=address-server\n");
+    let lookup = nacre(home.path(), &[], &[]);
+    let text = refusal(&lookup, 2);
+    assert!(text.starts_with("nacre: nacos.core.member.lookup.type=address-server (from "), "{text}");
 }
 
 /// One persistent instance as a real Nacos keeps it.
