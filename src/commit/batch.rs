@@ -338,6 +338,10 @@ fn trace(registry: &Registry, change: &Change, now: Now, how: How, cause: Cause)
         Change::Put { service, slot, new } if slot.is_ephemeral() => {
             if let How::Told { heard_ms, .. } = how {
                 slot.hear(heard_ms);
+                if *new && heard_ms == 0 {
+                    // Nobody says when its client beat last: it has its full time to do so from now on.
+                    service.grant_grace(now.awake_ms);
+                }
             }
             if *new {
                 registry.removals().forget(&slot.key(service.key()));

@@ -250,3 +250,17 @@ fn who_registers_after_a_removal_by_a_clock_that_is_ahead_stays() {
     node.merge(removal());
     assert_eq!(node.list(), pairs(&[("1.1.1.1", "again")]));
 }
+
+#[test]
+fn who_comes_with_a_list_has_the_full_time_to_beat() {
+    let node = Node::new();
+    node.merge(from_other(datum(vec![told("1.1.1.1", "", None), told("2.2.2.2", "", Some((5, None)))], None)));
+    let service = node.registry.service("public", "g@@s").unwrap();
+    for slot in service.slots() {
+        assert_eq!((slot.last_beat_ms(), service.silent_from_ms(&slot)), (0, node.now.awake_ms));
+    }
+    let other = Node::new();
+    other.merge(from_other(datum(vec![told("1.1.1.1", "", Some((5, Some(7_000))))], None)));
+    let service = other.registry.service("public", "g@@s").unwrap();
+    assert_eq!(service.silent_from_ms(&service.slots()[0]), other.now.awake_ms - 7_000, "what is known counts");
+}

@@ -40,6 +40,13 @@ impl Mixed {
         within(SOON, "clients are served", || serves(mixed.at()).then_some(()).ok_or_else(|| mixed.server.log()));
         assert_eq!(mixed.fake.report_to(mixed.at()).status, 200);
         mixed.wait_state("UP");
+        // With a store of its own it serves before it has loaded what the other one has.
+        within(SOON, "what the other one has is there", || {
+            let seen = mixed.listed(SEED);
+            (seen == [("10.8.0.1".to_owned(), true)])
+                .then_some(())
+                .ok_or_else(|| format!("{seen:?} {}", mixed.server.log()))
+        });
         mixed
     }
 
