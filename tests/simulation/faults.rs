@@ -194,7 +194,15 @@ impl Story {
                 let node = rng.usize(0..self.nodes);
                 self.add(begin, Fault::Crash(node));
                 self.add(begin, Fault::LoseStore(node));
-                self.add(begin + rng.u64(300..20_000), Fault::Start(node));
+                let start = begin + rng.u64(300..20_000);
+                self.add(start, Fault::Start(node));
+                // Two that have nothing must not take that for something.
+                if rng.bool() {
+                    let other = (node + 1) % self.nodes;
+                    self.add(begin, Fault::Crash(other));
+                    self.add(begin, Fault::LoseStore(other));
+                    self.add(start, Fault::Start(other));
+                }
             }
             Kind::Partition => self.partition(begin, false, rng),
             Kind::OneWay => self.partition(begin, true, rng),

@@ -367,7 +367,7 @@ impl World {
             Request::Own => {
                 let mut own = process.members.own();
                 if lies {
-                    let gap = Gap { from_ms: 0, to_ms: 0 };
+                    let gap = Gap { from_ms: 0, to_ms: 1 };
                     own.extend.standing = Some(Standing { phase: Phase::Ready, gap });
                 }
                 Answer::Member(Box::new(own))
