@@ -319,10 +319,14 @@ fn expire(registry: &Registry, key: &InstanceKey, seen_ms: u64) -> Result<Resolv
 
 fn create_service(registry: &Registry, key: &ServiceKey, settings: &ServiceSettings) -> Result<Resolved> {
     if registry.find_service(key).is_some() {
-        return Err(Error::Input(format!("specified service already exists, serviceName : {}", key.name)));
+        return Err(already_exists(key));
     }
     check_service_name(&key.name)?;
     Resolved::rows(vec![Row::Service(key.clone(), Some(Arc::new(settings.clone())))], false)
+}
+
+fn already_exists(key: &ServiceKey) -> Error {
+    Error::Input(format!("specified service already exists, serviceName : {}", key.name))
 }
 
 fn update_service(registry: &Registry, key: &ServiceKey, settings: &ServiceSettings) -> Result<Resolved> {

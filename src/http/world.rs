@@ -46,9 +46,15 @@ pub(super) fn options(enabled: bool) -> Options {
 }
 
 /// A cluster that has restored its data and has met nobody.
-fn cluster(members: &Arc<Members>, registry: &Arc<Registry>, commit: &Commit, clock: &AwakeClock) -> Cluster {
+fn cluster(
+    members: &Arc<Members>,
+    identity: Option<(String, String)>,
+    registry: &Arc<Registry>,
+    commit: &Commit,
+    clock: &AwakeClock,
+) -> Cluster {
     let own = members.own().address();
-    let peers = Peers::new(PeerOptions { context: "/nacos".into(), own, identity: None }).unwrap();
+    let peers = Peers::new(PeerOptions { context: "/nacos".into(), own, identity }).unwrap();
     Cluster::new(Parts {
         settings: Settings::default(),
         members: members.clone(),
@@ -83,7 +89,8 @@ impl World {
         Self::new(auth, Members::new(Member::new("10.0.0.1", 8848), others, 3), true)
     }
 
-    fn new(auth: Options, members: Members, clustered: bool) -> Self {
+    /// Which shows the others the identity that it asks of them.
+    pub(super) fn new(auth: Options, members: Members, clustered: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store_options = StoreOptions { durability: Durability::Off, ..StoreOptions::new(dir.path()) };
         let (store, _) = Store::open(store_options, 0, &mut |_| {}, &|_| {}).unwrap();
@@ -92,7 +99,8 @@ impl World {
         let (commit, _) = commit::start(registry.clone(), store, clock.clone(), commit_options, Vec::new()).unwrap();
         let members = Arc::new(members);
         let app = App {
-            cluster: clustered.then(|| Arc::new(cluster(&members, &registry, &commit, &clock))),
+            cluster: clustered
+                .then(|| Arc::new(cluster(&members, auth.identity.clone(), &registry, &commit, &clock))),
             consensus: None,
             registry,
             commit,

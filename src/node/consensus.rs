@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::result::Result;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::cluster::Base;
+use super::restore::wall_now_ms;
 use crate::cluster::Cluster;
 use crate::cluster::members::Members;
 use crate::cluster::message::Failure;
@@ -96,10 +97,6 @@ pub(super) async fn show(group: Consensus, members: Arc<Members>) {
         }
         tokio::time::sleep(SHOW_EVERY).await;
     }
-}
-
-fn wall_now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_millis() as u64).unwrap_or_default()
 }
 
 /// A leader is heard of often enough that a lost message or two don't matter.

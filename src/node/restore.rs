@@ -135,7 +135,8 @@ fn options(config: &Config) -> Options {
     }
 }
 
-fn wall_now_ms() -> u64 {
+/// The time that people know, epoch ms.
+pub(super) fn wall_now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_millis() as u64).unwrap_or_default()
 }
 

@@ -6,9 +6,9 @@ use crate::cluster::ownership::View;
 use crate::model::clock::Now;
 use crate::model::peer::{Datum, Removed, Told, Trace};
 use crate::model::{InstanceKey, ServiceKey};
+use crate::push::list::host;
 use crate::registry::{Registry, Service, Slot};
 use crate::wire::distro::list_checksum;
-use crate::wire::instance::Host;
 
 /// All that is known of the ephemeral instances of a service.
 pub(super) fn whole(registry: &Registry, service: &Service, view: &View, now: Now) -> Datum {
@@ -67,16 +67,7 @@ fn told(service: &Service, slot: &Slot, view: &View, now: Now) -> Told {
 pub(super) fn checksum(service: &Service) -> Arc<str> {
     service.list_checksum(|view| {
         let held = view.hold();
-        let ephemeral = held.iter().filter(|(slot, _)| slot.is_ephemeral());
-        let hosts: Vec<Host<'_>> = ephemeral
-            .map(|(slot, instance)| Host {
-                cluster: slot.cluster(),
-                ip: slot.ip(),
-                port: slot.port(),
-                ephemeral: true,
-                instance,
-            })
-            .collect();
+        let hosts: Vec<_> = held.iter().filter(|(slot, _)| slot.is_ephemeral()).map(host).collect();
         list_checksum(&hosts).into()
     })
 }

@@ -21,7 +21,7 @@ use super::ownership::{Owner, View};
 use crate::error::Result;
 use crate::model::clock::Now;
 use crate::model::command::Outcome;
-use crate::model::member::State;
+use crate::model::member::{Member, State};
 use crate::model::peer::{Datum, Gap, Merge, Phase, Standing, Told};
 use crate::model::{InstanceKey, ServiceKey};
 use crate::registry::Registry;
@@ -200,7 +200,7 @@ impl Core {
             reported: 0,
             actions: Vec::new(),
         };
-        core.look_at_members();
+        core.look_at_members(&core.members.others());
         core.members.set_standing(core.standing());
         core
     }
@@ -233,10 +233,11 @@ impl Core {
 
     /// What is due.
     pub fn tick(&mut self, now: Now) -> Vec<Action> {
-        self.look_at_members();
+        let others = self.members.others();
+        self.look_at_members(&others);
         self.look_at_view(now);
-        self.meet(now);
-        self.go_on_starting(now);
+        self.meet(&others, now);
+        self.go_on_starting(&others, now);
         if self.serving && now.awake_ms >= self.report_ms {
             self.report_ms = now.awake_ms + self.settings.report_ms;
             self.report_to_next();
@@ -395,8 +396,7 @@ impl Core {
     }
 
     /// Keeps a record of each member; whoever is down is owed nothing: it compares checksums when it is back.
-    fn look_at_members(&mut self) {
-        let others = self.members.others();
+    fn look_at_members(&mut self, others: &[Member]) {
         let mut before = std::mem::take(&mut self.peers);
         for member in others {
             let address: Arc<str> = member.address().into();
@@ -451,8 +451,8 @@ impl Core {
     }
 
     /// Asks members who they are that are up and never said so.
-    fn meet(&mut self, now: Now) {
-        for member in self.members.others() {
+    fn meet(&mut self, others: &[Member], now: Now) {
+        for member in others {
             let address: Arc<str> = member.address().into();
             let Some(peer) = self.peers.get_mut(&address) else { continue };
             let due = peer.asked_ms.is_none_or(|asked_ms| now.awake_ms >= asked_ms + ASK_MS);

@@ -11,6 +11,7 @@ use super::{Core, Purpose};
 use crate::cluster::message::{Answer, Failure, Request};
 use crate::model::ServiceKey;
 use crate::model::clock::Now;
+use crate::model::member::Member;
 use crate::model::peer::{Datum, Gap, Merge, Phase, Removed, Standing};
 use crate::registry::REMOVALS_KEPT_MS;
 
@@ -139,12 +140,12 @@ impl Start {
 }
 
 impl Core {
-    pub(super) fn go_on_starting(&mut self, now: Now) {
+    pub(super) fn go_on_starting(&mut self, others: &[Member], now: Now) {
         if self.start.source.is_some() || now.awake_ms < self.start.again_ms {
             return;
         }
         if self.start.phase == Phase::Ready {
-            self.look_for_who_knows_better();
+            self.look_for_who_knows_better(others);
             return;
         }
         if let Some((source, gap)) = self.choose_source() {
@@ -162,9 +163,9 @@ impl Core {
     }
 
     /// A member that could not be asked at the start may know better all the same.
-    fn look_for_who_knows_better(&mut self) {
+    fn look_for_who_knows_better(&mut self, others: &[Member]) {
         let mine = self.start.gap;
-        let better = self.members.others().into_iter().find_map(|member| {
+        let better = others.iter().find_map(|member| {
             let standing = member.extend.standing?;
             let address: Arc<str> = member.address().into();
             let there = self.peers.get(&address).is_some_and(|peer| peer.up);

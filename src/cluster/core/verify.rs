@@ -97,16 +97,14 @@ impl Core {
         let mut wanted: Vec<ServiceKey> = Vec::new();
         let mut named = HashSet::new();
         for (key, sum) in sums.into_iter().filter(|(key, _)| is_its(key)) {
-            let service = self.registry.find_service(&key);
-            let mine = service.as_deref().map(lists::checksum);
-            if sum.as_deref() == Some(CHANGING) {
-                named.insert(key);
-                continue;
-            }
-            if sum.as_deref() != Some(mine.as_deref().unwrap_or(EMPTY)) {
-                wanted.push(key.clone());
-            } else if let Some(service) = service {
-                service.vouch(now.awake_ms);
+            if sum.as_deref() != Some(CHANGING) {
+                let service = self.registry.find_service(&key);
+                let mine = service.as_deref().map(lists::checksum);
+                if sum.as_deref() != Some(mine.as_deref().unwrap_or(EMPTY)) {
+                    wanted.push(key.clone());
+                } else if let Some(service) = service {
+                    service.vouch(now.awake_ms);
+                }
             }
             named.insert(key);
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Resolved, Step};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::clock::Now;
 use crate::model::command::{Address, Command, MetadataChange, Patch, Scope};
 use crate::model::settings::{Setting, SettingKey};
@@ -76,7 +76,7 @@ fn change_metadata(
 
 fn create_service(registry: &Registry, key: &ServiceKey, settings: &ServiceSettings) -> Result<Resolved> {
     if is_stored(registry.find_service(key).as_ref()) {
-        return Err(Error::Input(format!("specified service already exists, serviceName : {}", key.name)));
+        return Err(super::already_exists(key));
     }
     put_service(registry, key, settings)
 }

@@ -2,28 +2,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use super::*;
-use crate::cluster::core::Settings;
-use crate::cluster::driver::Notes;
 use crate::cluster::peer::fake::{Does, Fake, answer, nobody};
-use crate::cluster::peer::{PeerOptions, Peers};
-use crate::cluster::{Cluster, Parts};
-use crate::commit;
-use crate::http::actuator::Actuator;
-use crate::http::auth::{Auth, Options};
+use crate::http::auth::Options;
 use crate::http::call::App;
-use crate::http::live::Live;
-use crate::http::router::{Router, traffic};
-use crate::http::server::{Limits, Server};
+use crate::http::world;
 use crate::model::Row;
-use crate::model::clock::AwakeClock;
 use crate::model::peer::{Gap, Phase, Standing};
 use crate::model::settings::{Setting, SettingKey, Switches};
-use crate::push::Push;
-use crate::registry::Registry;
-use crate::store::{Durability, OnFailure, Options as StoreOptions, Store};
 
 const OWN: &str = "127.0.0.1:1";
 
@@ -31,7 +19,7 @@ const OWN: &str = "127.0.0.1:1";
 struct World {
     app: Arc<App>,
     address: SocketAddr,
-    _dir: tempfile::TempDir,
+    _served: world::World,
 }
 
 fn member(address: &str) -> Member {
@@ -45,57 +33,11 @@ impl World {
     }
 
     async fn asking(others: &[&str], login: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions { durability: Durability::Off, ..StoreOptions::new(dir.path()) };
-        let (store, _) = Store::open(options, 0, &mut |_| {}, &|_| {}).unwrap();
-        let (registry, clock) = (Arc::new(Registry::default()), AwakeClock::starting_at(1));
-        let options = commit::Options { queue_len: 10, batch_rows: 10, on_failure: OnFailure::Refuse };
-        let (commit, _) = commit::start(registry.clone(), store, clock.clone(), options, Vec::new()).unwrap();
         let identity = login.then(|| ("X-Identity".to_owned(), "secret".to_owned()));
-        let auth = Options {
-            enabled: login,
-            token_key: vec![1; 32],
-            token_ttl_s: 60,
-            identity: identity.clone(),
-            check_peers: true,
-        };
-        let peers = Peers::new(PeerOptions { context: "/nacos".into(), own: OWN.into(), identity }).unwrap();
-        let members = Arc::new(Members::new(member(OWN), others.iter().map(|other| member(other)), 3));
-        let cluster = Cluster::new(Parts {
-            settings: Settings::default(),
-            members: members.clone(),
-            registry: registry.clone(),
-            commit: commit.clone(),
-            clock: clock.clone(),
-            peers: Arc::new(peers),
-            notes: Notes::default(),
-            as_of_ms: Some(1),
-        });
-        let app = Arc::new(App {
-            cluster: Some(Arc::new(cluster)),
-            consensus: None,
-            registry,
-            commit,
-            push: Push::new(clock.clone(), Vec::new()),
-            clock,
-            context: "/nacos".into(),
-            members,
-            live: Live::new(Vec::new(), 1 << 20, 1 << 20),
-            port: 0,
-            function_mode: None,
-            auth: Auth::new(auth).unwrap(),
-            restore_report: Default::default(),
-            traffic: Arc::new(traffic()),
-            actuator: Actuator { info: false, prometheus: false, collect: Arc::new(|| Ok(String::new())) },
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Arc::new(Router::new(app.clone(), 10));
-        let service = move |request, conn| router.answer(request, conn);
-        tokio::spawn(async move {
-            Server::new(Limits::default()).run(listener, service, std::future::pending()).await;
-        });
-        Self { app, address, _dir: dir }
+        let members = Members::new(member(OWN), others.iter().map(|other| member(other)), 3);
+        let served = world::World::new(Options { identity, ..world::options(login) }, members, true);
+        let address = served.serve().await;
+        Self { app: served.app.clone(), address, _served: served }
     }
 
     fn members(&self) -> &Members {
