@@ -94,7 +94,7 @@ fn nothing_alive_is_lost_and_nothing_dead_stays() {
 #[test]
 fn every_broken_rule_is_noticed() {
     /// So many seeds a broken rule has to survive.
-    const ENOUGH: u64 = 24;
+    const ENOUGH: u64 = 160;
     let mut unnoticed = Vec::new();
     for (sabotage, kind) in sabotage::ALL {
         let noticed = (0..ENOUGH).find_map(|seed| Some((seed, run(seed, kind, sabotage, false).err()?)));

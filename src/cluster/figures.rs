@@ -19,8 +19,8 @@ pub(super) fn kind(request: &Request) -> usize {
         Request::Push(_) => 2,
         Request::Changes(_) => 3,
         Request::Checksums { .. } => 4,
-        Request::Fetch(_) => 5,
-        Request::Snapshot => 6,
+        Request::Fetch { .. } => 5,
+        Request::Snapshot { .. } => 6,
         Request::Status { .. } => 7,
         Request::Statuses(_) => 8,
         Request::Leave(_) => 9,
@@ -86,8 +86,8 @@ mod tests {
     #[test]
     fn calls_are_counted_by_kind() {
         let figures = Figures::default();
-        figures.note(kind(&Request::Snapshot), 0, Some(700));
-        figures.note(kind(&Request::Snapshot), 0, None);
+        figures.note(kind(&Request::Snapshot { full: true }), 0, Some(700));
+        figures.note(kind(&Request::Snapshot { full: true }), 0, None);
         figures.note(FORWARD, 10, Some(2));
         let all = figures.all();
         let of = |kind| *all.iter().find(|calls| calls.kind == kind).unwrap();

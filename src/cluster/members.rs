@@ -36,6 +36,8 @@ struct Entry {
     /// Nothing is known of those that were listed at the start: they count as healthy until something is.
     judged: bool,
     failed_ms: u64,
+    /// How often it was heard of.
+    heard: u64,
     ips: Vec<IpAddr>,
 }
 
@@ -43,7 +45,7 @@ impl Entry {
     fn new(mut member: Member, judged: bool) -> Self {
         member.state = State::Down;
         let ips = member.ip.trim_matches(['[', ']']).parse().into_iter().collect();
-        Self { member, judged, failed_ms: 0, ips }
+        Self { member, judged, failed_ms: 0, heard: 0, ips }
     }
 
     fn is_healthy(&self) -> bool {
@@ -172,18 +174,36 @@ impl Members {
         self.change(|list| list.others.get_mut(address).map(Entry::rise));
     }
 
-    /// A call to the member at `address` failed at `now_ms` (awake); `refused`: nobody listens there. Other failures
-    /// that come together count as one.
-    pub fn note_failure(&self, address: &str, refused: bool, now_ms: u64) {
+    /// How often the member at `address` was heard of; to be asked before a call, see
+    /// [`note_refusal`](Self::note_refusal).
+    pub fn heard(&self, address: &str) -> u64 {
+        self.list.read().others.get(address).map_or(0, |entry| entry.heard)
+    }
+
+    /// Nobody listened at `address` at `now_ms` (awake): that member is down, unless it has been heard of since the call
+    /// began, when it had been `heard` so many times.
+    pub fn note_refusal(&self, address: &str, heard: u64, now_ms: u64) {
+        self.fail(address, Some(heard), now_ms);
+    }
+
+    /// A call to the member at `address` failed at `now_ms` (awake). Failures that come together count as one.
+    pub fn note_failure(&self, address: &str, now_ms: u64) {
+        self.fail(address, None, now_ms);
+    }
+
+    fn fail(&self, address: &str, refused: Option<u64>, now_ms: u64) {
         let max_failures = self.max_failures;
         self.change(|list| {
             let Some(entry) = list.others.get_mut(address) else { return };
+            if refused.is_some_and(|heard| heard != entry.heard) {
+                return;
+            }
             let again = entry.member.failures > 0 && now_ms < entry.failed_ms.saturating_add(FAILURE_MS);
             if !again {
                 entry.failed_ms = now_ms;
                 entry.member.failures = entry.member.failures.saturating_add(1);
             }
-            let down = refused || entry.member.failures > max_failures || entry.member.state == State::Down;
+            let down = refused.is_some() || entry.member.failures > max_failures || entry.member.state == State::Down;
             entry.judge(if down { State::Down } else { State::Suspicious });
         });
     }
@@ -227,6 +247,7 @@ impl Members {
 impl Entry {
     fn rise(&mut self) {
         self.member.failures = 0;
+        self.heard += 1;
         self.judge(State::Up);
     }
 
@@ -290,7 +311,7 @@ mod tests {
         let members = three(3);
         assert_eq!(members.others().iter().map(|m| m.state).collect::<Vec<_>>(), [State::Down; 2]);
         assert_eq!(healthy(&members), ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
-        members.note_failure("10.0.0.2:8848", true, 1);
+        members.note_refusal("10.0.0.2:8848", 0, 1);
         assert_eq!(healthy(&members), ["10.0.0.1", "10.0.0.3"]);
     }
 
@@ -298,22 +319,33 @@ mod tests {
     fn four_failures_in_a_row_are_one_too_many() {
         let members = three(3);
         for (failures, now_ms) in [(1, 1_000), (1, 1_400), (2, 2_000), (3, 3_000)] {
-            members.note_failure("10.0.0.2:8848", false, now_ms);
+            members.note_failure("10.0.0.2:8848", now_ms);
             let member = members.find("10.0.0.2:8848").unwrap();
             // It is shown as down from the start and was never up.
             assert_eq!((member.failures, member.state), (failures, State::Down));
         }
         members.note_success("10.0.0.2:8848");
         for now_ms in [10_000, 11_000, 12_000] {
-            members.note_failure("10.0.0.2:8848", false, now_ms);
+            members.note_failure("10.0.0.2:8848", now_ms);
             assert_eq!(members.find("10.0.0.2:8848").unwrap().state, State::Suspicious);
             assert_eq!(healthy(&members).len(), 3);
         }
-        members.note_failure("10.0.0.2:8848", false, 13_000);
+        members.note_failure("10.0.0.2:8848", 13_000);
         assert_eq!(members.find("10.0.0.2:8848").unwrap().state, State::Down);
         assert_eq!(healthy(&members), ["10.0.0.1", "10.0.0.3"]);
         members.note_report("10.0.0.2:8848", Extend::default(), 7);
         assert_eq!((members.find("10.0.0.2:8848").unwrap().failures, healthy(&members).len()), (0, 3));
+    }
+
+    #[test]
+    fn a_refusal_from_before_a_member_came_says_nothing_of_it() {
+        let members = three(3);
+        let heard = members.heard("10.0.0.2:8848");
+        members.note_report("10.0.0.2:8848", Extend::default(), 5);
+        members.note_refusal("10.0.0.2:8848", heard, 1_000);
+        assert_eq!(members.find("10.0.0.2:8848").map(|member| (member.failures, member.state)), Some((0, State::Up)));
+        members.note_refusal("10.0.0.2:8848", members.heard("10.0.0.2:8848"), 1_001);
+        assert_eq!(members.state("10.0.0.2:8848"), Some(State::Down));
     }
 
     #[test]
@@ -352,8 +384,8 @@ mod tests {
             let visible = inner.upgrade().unwrap().view().healthy().len();
             notes.lock().push((old.healthy().len(), new.healthy().len(), visible));
         }));
-        members.note_failure("10.0.0.3:8848", false, 1);
-        members.note_failure("10.0.0.3:8848", false, 2);
+        members.note_failure("10.0.0.3:8848", 1);
+        members.note_failure("10.0.0.3:8848", 2);
         assert_eq!(*seen.lock(), [(3, 2, 3)]);
     }
 

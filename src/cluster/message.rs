@@ -6,6 +6,10 @@ use crate::model::ServiceKey;
 use crate::model::member::Member;
 use crate::model::peer::Datum;
 
+/// The header by which a server of this kind asks for lists with everything. Who is asked may not have met it yet, and a
+/// list that does not say what was taken out reads as if all had been that it does not have.
+pub const FULL: &str = "nacre-lists";
+
 /// A question or message to a member.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
@@ -24,10 +28,18 @@ pub enum Request {
         /// `None` where the checksum is a JSON null.
         sums: Vec<(ServiceKey, Option<Arc<str>>)>,
     },
-    /// The lists of these services. Answer: [`Answer::Data`] with those that the receiver has.
-    Fetch(Vec<ServiceKey>),
+    /// Lists by name. Answer: [`Answer::Data`] with those that the receiver has.
+    Fetch {
+        /// Whose.
+        services: Vec<ServiceKey>,
+        /// With everything that servers of this kind say, see [`FULL`].
+        full: bool,
+    },
     /// All lists that the receiver has. Answer: [`Answer::Data`].
-    Snapshot,
+    Snapshot {
+        /// As above.
+        full: bool,
+    },
     /// Checksums of services that `source` owns, of one namespace (`spec/members.md` 6). Answer: [`Answer::Done`].
     Status {
         /// The sender's own address.

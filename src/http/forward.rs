@@ -110,13 +110,19 @@ pub(super) async fn pass_on(call: &Call<'_>, cluster: &Cluster, naming: Naming) 
             return None;
         }
         let place = peers.place(owner)?;
+        let heard = members.heard(owner);
         let outgoing = outgoing(call, || is_nacre(members, owner))?;
         match peers.send_from(place, outgoing).await {
             Ok(answer) if is_void(&answer) => return None,
             Ok(answer) => return Some(Reply::passed_on(answer.status, answer.body)),
             Err(failure) => {
                 let refused = failure == Failure::Refused;
-                members.note_failure(owner, refused, call.app.clock.now_ms());
+                let now_ms = call.app.clock.now_ms();
+                if refused {
+                    members.note_refusal(owner, heard, now_ms);
+                } else {
+                    members.note_failure(owner, now_ms);
+                }
                 tracing::debug!(to = &**owner, path = call.path, %failure, "a request could not be passed on");
                 if !refused {
                     return None;

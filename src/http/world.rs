@@ -99,8 +99,7 @@ impl World {
         let (commit, _) = commit::start(registry.clone(), store, clock.clone(), commit_options, Vec::new()).unwrap();
         let members = Arc::new(members);
         let app = App {
-            cluster: clustered
-                .then(|| Arc::new(cluster(&members, auth.identity.clone(), &registry, &commit, &clock))),
+            cluster: clustered.then(|| Arc::new(cluster(&members, auth.identity.clone(), &registry, &commit, &clock))),
             consensus: None,
             registry,
             commit,

@@ -57,8 +57,11 @@ pub(crate) fn summary(request: &Request) -> String {
             };
             format!("changes {:?}", parts.iter().map(part).collect::<Vec<_>>())
         }
-        Request::Checksums { sums, .. } => format!("checksums of {}", sums.len()),
-        Request::Fetch(services) => format!("fetch {:?}", services.iter().map(|s| &*s.name).collect::<Vec<_>>()),
+        Request::Checksums { sums, .. } => {
+            let changing = sums.iter().filter(|(_, sum)| sum.as_deref() == Some("-")).count();
+            format!("checksums of {}, {changing} just changing", sums.len())
+        }
+        Request::Fetch { services, .. } => format!("fetch {:?}", services.iter().map(|s| &*s.name).collect::<Vec<_>>()),
         other => format!("{other:?}"),
     }
 }
@@ -251,7 +254,7 @@ fn live_are_listed(world: &World) -> Result<(), String> {
                 Some(instance) if !instance.healthy => {
                     return Err(format!("{} is unhealthy on node {}", client.key.ip, node.number));
                 }
-                Some(instance) if Some(version_of(&instance)) != client.acked => {
+                Some(instance) if Some(version_of(&instance)) != client.acked && !client.unsure => {
                     return Err(format!(
                         "{} is {instance:?} on node {}, acked {:?}",
                         client.key.ip, node.number, client.acked

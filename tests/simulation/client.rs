@@ -41,6 +41,10 @@ pub(crate) struct Client {
     pub(crate) version: u32,
     /// Version that was acknowledged; `None`: it is not registered as far as it knows.
     pub(crate) acked: Option<u32>,
+    /// When that was.
+    pub(crate) acked_ms: u64,
+    /// A server that acknowledged it lost it before it could tell everybody.
+    pub(crate) unsure: bool,
     /// When it was registered first.
     pub(crate) since_ms: u64,
     /// When a server last took a beat or a registration.
@@ -70,6 +74,8 @@ impl Client {
             goal: Goal::Up,
             version: 0,
             acked: None,
+            acked_ms: 0,
+            unsure: false,
             since_ms: 0,
             heard_ms: 0,
             ask: None,

@@ -235,10 +235,22 @@ impl Story {
     fn crash(&mut self, count: usize, begin: u64, rng: &mut Rng) {
         let together = rng.bool();
         let longest = if rng.bool() { 3_000 } else { 25_000 };
+        let close = rng.bool().then(|| begin + 4_000 + rng.u64(0..longest));
+        let mut last_start = begin;
         for node in self.some_nodes(count, rng) {
             let at = begin + if together { 0 } else { rng.u64(0..4_000) };
             self.add(at, Fault::Crash(node));
-            self.add(at + rng.u64(200..longest), Fault::Start(node));
+            let start = match close {
+                Some(close) => close + rng.u64(0..300),
+                None => at + rng.u64(200..longest),
+            };
+            self.add(start, Fault::Start(node));
+            last_start = last_start.max(start);
+        }
+        // Servers that start are slow.
+        if rng.bool() {
+            self.add(begin, Fault::Slow(rng.u64(10..300)));
+            self.add(last_start + 3_000, Fault::Calm);
         }
     }
 

@@ -64,6 +64,8 @@ pub(crate) struct Process {
     pub(crate) jobs: VecDeque<Job>,
     /// The last job is done then.
     pub(crate) busy_until: u64,
+    /// Its port is open.
+    pub(crate) listens: bool,
     clock: AwakeClock,
     moved_ms: u64,
 }
@@ -142,7 +144,8 @@ impl Node {
         }
         let core = Core::new(Settings::default(), members.clone(), registry.clone(), as_of_ms, now);
         let (jobs, busy_until) = (VecDeque::new(), at);
-        self.process = Some(Process { registry, members, core, expiry, jobs, busy_until, clock, moved_ms: at });
+        self.process =
+            Some(Process { registry, members, core, expiry, jobs, busy_until, listens: false, clock, moved_ms: at });
     }
 
     pub(crate) fn crash(&mut self, at: u64) {
@@ -160,6 +163,11 @@ impl Node {
 
     pub(crate) fn is_running(&self) -> bool {
         self.process.is_some()
+    }
+
+    /// Whether anybody can reach it.
+    pub(crate) fn listens(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.listens)
     }
 
     /// Whether clients get lists from it.

@@ -28,7 +28,7 @@ impl World {
     pub(crate) fn serve(&mut self, ask: u64) {
         let Some(asked) = self.asks.get_mut(&ask) else { return };
         let (node, client) = (asked.node, asked.client);
-        if !self.nodes[node].is_running() {
+        if !self.nodes[node].listens() {
             return self.push(self.at + 1, Event::Replied(ask, None));
         }
         if !self.nodes[node].serves() || self.nodes[node].closed {
@@ -37,12 +37,22 @@ impl World {
         asked.tries += 1;
         let may_go_on = asked.tries <= 3;
         match self.nodes[node].owner(&self.clients[client].key.service) {
-            Some(owner) if may_go_on => self.fly(node, owner, FORWARD_MS, Body::Forward { ask }),
+            Some(owner) if may_go_on => {
+                let process = self.nodes[node].process.as_ref();
+                let heard = process.map_or(0, |process| process.members.heard(&address(owner)));
+                self.fly(node, owner, FORWARD_MS, Body::Forward { ask, heard });
+            }
             _ => self.handle(node, ask, None),
         }
     }
 
-    pub(crate) fn forwarded(&mut self, node: usize, ask: u64, to: usize, result: Result<Heard, Failure>) {
+    pub(crate) fn forwarded(
+        &mut self,
+        node: usize,
+        (ask, heard): (u64, u64),
+        to: usize,
+        result: Result<Heard, Failure>,
+    ) {
         let now_ms = self.nodes[node].now(self.at).awake_ms;
         let members = self.nodes[node].process.as_ref().unwrap().members.clone();
         match result {
@@ -50,11 +60,11 @@ impl World {
             Ok(Heard::Reply(reply)) => self.send_reply(ask, None, reply),
             Ok(Heard::Answer(_)) => unreachable!(),
             Err(Failure::Refused) => {
-                members.note_failure(&address(to), true, now_ms);
+                members.note_refusal(&address(to), heard, now_ms);
                 self.serve(ask);
             }
             Err(_) => {
-                members.note_failure(&address(to), false, now_ms);
+                members.note_failure(&address(to), now_ms);
                 if self.sabotage == Sabotage::NeverHandlesForOthers {
                     return self.send_reply(ask, None, Reply::Unavailable);
                 }
@@ -106,7 +116,7 @@ impl World {
 
     pub(crate) fn replied(&mut self, ask: u64, reply: Option<Reply>) {
         let Some(Ask { client: number, op, .. }) = self.asks.remove(&ask) else { return };
-        let (at, nodes) = (self.at, self.nodes.len());
+        let (at, nodes, unsure_until) = (self.at, self.nodes.len(), self.lost_ms + PATIENCE_MS);
         let client = &mut self.clients[number];
         client.ask = None;
         if client.goal == Goal::Dead {
@@ -122,6 +132,7 @@ impl World {
                             client.since_ms = at;
                         }
                         client.acked = Some(version);
+                        (client.acked_ms, client.unsure) = (at, at < unsure_until);
                         client.heard_ms = at;
                     }
                     Op::Beat => client.heard_ms = at,

@@ -10,19 +10,24 @@ use nacre::model::command::Command;
 use nacre::model::peer::{Gap, Phase, Standing};
 
 use crate::client::{Client, Op, Reply};
-use crate::faults::{Fault, Story};
+use crate::faults::{Fault, Kind, Story};
 use crate::network::Network;
 use crate::node::{Job, Node, Then, address, node_at};
 use crate::sabotage::Sabotage;
 
 /// How often a node looks what is due.
 const TICK_MS: u64 = 100;
+/// What changed was told to the others by then, if they can be reached (in [`Kind::Chaos`] nobody knows).
+const TOLD_MS: u64 = 300;
+/// A node that starts can be reached after this at the latest.
+const MAX_OPENING_MS: u64 = 150;
 const CLIENTS_OF_A_SERVICE: usize = 3;
 /// Lines that are kept of what happened.
 const MAX_TRACE: usize = 20_000;
 
 pub(crate) enum Event {
     Tick { node: usize, epoch: u32 },
+    Listen { node: usize, epoch: u32 },
     Commit { node: usize, epoch: u32 },
     Arrive(u64),
     Return(u64, Result<Heard, Failure>),
@@ -40,7 +45,7 @@ pub(crate) enum Heard {
 
 pub(crate) enum Body {
     Core { id: u64, request: Option<Request> },
-    Forward { ask: u64 },
+    Forward { ask: u64, heard: u64 },
 }
 
 /// A call from node to node.
@@ -80,12 +85,15 @@ pub(crate) struct World {
     pub(crate) expired_live: Vec<String>,
     pub(crate) rng: Rng,
     services: usize,
+    kind: Kind,
     pub(crate) sabotage: Sabotage,
     queue: BTreeMap<(u64, u64), Event>,
     parked: Vec<(usize, Event)>,
     pub(crate) next: u64,
     flights: BTreeMap<u64, Flight>,
     pub(crate) asks: BTreeMap<u64, Ask>,
+    /// When a node lost for good what it had.
+    pub(crate) lost_ms: u64,
 }
 
 impl World {
@@ -107,12 +115,14 @@ impl World {
             expired_live: Vec::new(),
             rng,
             services: story.services,
+            kind: story.kind,
             sabotage,
             queue: BTreeMap::new(),
             parked: Vec::new(),
             next: 0,
             flights: BTreeMap::new(),
             asks: BTreeMap::new(),
+            lost_ms: 0,
         };
         for node in listed {
             world.start(node);
@@ -159,7 +169,7 @@ impl World {
     /// The node that an event needs.
     fn place(&self, event: &Event) -> Option<usize> {
         match event {
-            Event::Tick { node, .. } | Event::Commit { node, .. } => Some(*node),
+            Event::Tick { node, .. } | Event::Listen { node, .. } | Event::Commit { node, .. } => Some(*node),
             Event::Arrive(call) => self.flights.get(call).map(|flight| flight.to),
             Event::Return(call, _) | Event::TimeOut(call) => self.flights.get(call).map(|flight| flight.from),
             Event::Ask(ask) => self.asks.get(ask).map(|ask| ask.node),
@@ -174,6 +184,7 @@ impl World {
         }
         match event {
             Event::Tick { node, epoch } => self.tick(node, epoch),
+            Event::Listen { node, epoch } => self.listen(node, epoch),
             Event::Commit { node, epoch } => self.commit(node, epoch),
             Event::Arrive(call) => self.arrive(call),
             Event::Return(call, result) => self.come_back(call, result),
@@ -189,9 +200,20 @@ impl World {
     pub(crate) fn start(&mut self, node: usize) {
         self.nodes[node].start(self.at);
         let epoch = self.nodes[node].epoch;
-        let now = self.nodes[node].now(self.at);
         self.push(self.at + 1, Event::Tick { node, epoch });
-        let actions = self.nodes[node].process.as_mut().unwrap().core.serve(now);
+        // It asks others before they can reach it.
+        let opens_at = self.at + self.rng.u64(1..MAX_OPENING_MS);
+        self.push(opens_at, Event::Listen { node, epoch });
+    }
+
+    fn listen(&mut self, node: usize, epoch: u32) {
+        if self.nodes[node].epoch != epoch {
+            return;
+        }
+        let now = self.nodes[node].now(self.at);
+        let Some(process) = &mut self.nodes[node].process else { return };
+        process.listens = true;
+        let actions = process.core.serve(now);
         self.perform(node, actions, None);
     }
 
@@ -249,8 +271,10 @@ impl World {
             let cause = if expires { "expired" } else { "removed" };
             self.tell(|| format!("node {node}: {cause} {} of {}", key.ip, key.service.name));
             let at = self.at;
-            let beats = |client: &&Client| client.key == key && client.is_live() && client.heard_ms + 15_000 > at;
-            if expires && self.clients.iter().any(|client| beats(&client)) {
+            let beats = |client: &&mut Client| client.key == key && client.is_live() && client.heard_ms + 15_000 > at;
+            if expires && let Some(client) = self.clients.iter_mut().find(beats) {
+                // The copy that others keep may be older.
+                client.unsure = true;
                 self.expired_live.push(format!("{at}: {} on node {node}", key.ip));
             }
         }
@@ -310,7 +334,7 @@ impl World {
         if !matches!(request, Request::Report(_)) {
             self.tell(|| format!("{from} -> {to}: {}", crate::check::summary(&request)));
         }
-        if self.sabotage == Sabotage::NeverFetches && matches!(request, Request::Fetch(_)) {
+        if self.sabotage == Sabotage::NeverFetches && matches!(request, Request::Fetch { .. }) {
             return;
         }
         self.fly(from, to, wait_ms, Body::Core { id, request: Some(request) });
@@ -334,13 +358,13 @@ impl World {
             self.flights.remove(&call);
             return;
         }
-        if !self.nodes[to].is_running() {
+        if !self.nodes[to].listens() {
             self.lead_back(call, Err(Failure::Refused));
             return;
         }
         flight.arrived = true;
         match &mut flight.body {
-            Body::Forward { ask } => {
+            Body::Forward { ask, .. } => {
                 let ask = *ask;
                 if self.nodes[to].serves() {
                     self.handle(to, ask, Some(call));
@@ -372,7 +396,7 @@ impl World {
                 }
                 Answer::Member(Box::new(own))
             }
-            Request::Snapshot if lies && !process.core.has_data() => Answer::Data(Vec::new()),
+            Request::Snapshot { .. } if lies && !process.core.has_data() => Answer::Data(Vec::new()),
             request => {
                 let (answer, actions) = process.core.asked(Some(&address(from)), request, now);
                 return self.perform(to, actions, Some((call, answer)));
@@ -409,7 +433,7 @@ impl World {
                 let actions = self.nodes[node].process.as_mut().unwrap().core.answered(id, result, now);
                 self.perform(node, actions, None);
             }
-            Body::Forward { ask } => self.forwarded(node, ask, flight.to, result),
+            Body::Forward { ask, heard } => self.forwarded(node, (ask, heard), flight.to, result),
         }
     }
 
@@ -419,7 +443,10 @@ impl World {
         self.tell(|| format!("{fault:?}"));
         match *fault {
             Fault::Crash(node) => self.crash(node),
-            Fault::LoseStore(node) => self.nodes[node].lose_store(),
+            Fault::LoseStore(node) => {
+                self.nodes[node].lose_store();
+                self.lose_news();
+            }
             Fault::Start(node) if !self.nodes[node].is_running() => self.start(node),
             Fault::Start(_) => {}
             Fault::Hang(node) => self.nodes[node].hung = self.nodes[node].is_running(),
@@ -449,8 +476,18 @@ impl World {
                 listed.retain(|other| *other != node);
                 self.list(listed);
                 self.crash(node);
+                self.lose_news();
             }
         }
+    }
+
+    /// What a node that is gone for good stored last it may have told nobody.
+    fn lose_news(&mut self) {
+        let at = self.at;
+        self.lost_ms = at;
+        let told_ms = if self.kind == Kind::Chaos { u64::MAX } else { TOLD_MS };
+        let late = |client: &&mut Client| client.acked_ms.saturating_add(told_ms) > at;
+        self.clients.iter_mut().filter(late).for_each(|client| client.unsure = true);
     }
 
     fn crash(&mut self, node: usize) {

@@ -117,6 +117,8 @@ enum Purpose {
 
 struct Call {
     to: Arc<str>,
+    /// How often the member had been heard of before.
+    heard: u64,
     purpose: Purpose,
 }
 
@@ -135,6 +137,8 @@ struct Peer {
     outbox: Outbox,
     /// What is just being told.
     telling: HashSet<ServiceKey>,
+    /// Since when.
+    telling_ms: u64,
     retry_ms: u64,
     verifying: bool,
     verify_now: bool,
@@ -253,14 +257,14 @@ impl Core {
 
     /// A call has ended.
     pub fn answered(&mut self, id: u64, result: Result<Answer, Failure>, now: Now) -> Vec<Action> {
-        let Some(Call { to, purpose }) = self.calls.remove(&id) else { return Vec::new() };
+        let Some(Call { to, heard, purpose }) = self.calls.remove(&id) else { return Vec::new() };
         match &result {
             Ok(_) | Err(Failure::Said(..)) if !matches!(purpose, Purpose::Report) => {}
             // Somebody listens there, but under this context path it is no member that could own anything.
-            Ok(Answer::Unknown) => self.members.note_failure(&to, false, now.awake_ms),
+            Ok(Answer::Unknown) => self.members.note_failure(&to, now.awake_ms),
             Ok(_) => self.members.note_success(&to),
-            Err(Failure::Said(..)) => self.members.note_failure(&to, false, now.awake_ms),
-            Err(failure) => self.members.note_failure(&to, *failure == Failure::Refused, now.awake_ms),
+            Err(Failure::Refused) => self.members.note_refusal(&to, heard, now.awake_ms),
+            Err(_) => self.members.note_failure(&to, now.awake_ms),
         }
         match purpose {
             Purpose::Report => {}
@@ -282,7 +286,7 @@ impl Core {
     /// The registry has taken something in.
     pub fn merged(&mut self, id: u64, result: Result<Outcome>, now: Now) -> Vec<Action> {
         let Some(Taking { from, completes_start, news }) = self.takings.remove(&id) else { return Vec::new() };
-        if let (Ok(Outcome::Merged(back)), true) = (result, self.is_nacre(&from))
+        if let (Ok(Outcome::Merged(back)), false) = (result, self.is_other_kind(&from))
             && let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.up)
         {
             back.iter().for_each(|key| peer.outbox.add(&key.service, Some(key), now.awake_ms));
@@ -303,9 +307,9 @@ impl Core {
     /// The answer to a member's request, and what it leads to. `from` is its address, if it said.
     pub fn asked(&mut self, from: Option<&str>, request: Request, now: Now) -> (Answer, Vec<Action>) {
         let answer = match request {
-            Request::Snapshot | Request::Push(_) | Request::Changes(_) if !self.has_data() => Answer::NotReady,
-            Request::Snapshot => Answer::Data(self.snapshot(from, now)),
-            Request::Fetch(services) => Answer::Data(self.lists_of(from, &services, now)),
+            Request::Snapshot { .. } | Request::Push(_) | Request::Changes(_) if !self.has_data() => Answer::NotReady,
+            Request::Snapshot { full } => Answer::Data(self.snapshot(full, now)),
+            Request::Fetch { services, full } => Answer::Data(self.lists_of(&services, full, now)),
             Request::Push(data) => {
                 let parts = data.into_iter().map(|datum| Part { datum, whole: true });
                 self.take_in(from, parts.collect(), true, now);
@@ -387,12 +391,17 @@ impl Core {
 
     fn call(&mut self, to: &Arc<str>, request: Request, purpose: Purpose) {
         let id = self.next_id();
-        self.calls.insert(id, Call { to: to.clone(), purpose });
+        self.calls.insert(id, Call { to: to.clone(), heard: self.members.heard(to), purpose });
         self.actions.push(Action::Call { id, to: to.clone(), request });
     }
 
     fn is_nacre(&self, address: &str) -> bool {
         self.members.find(address).is_some_and(|member| member.is_nacre())
+    }
+
+    /// Whether the lists of the member are all that it has to say: those of this kind also say what they took out.
+    fn is_other_kind(&self, address: &str) -> bool {
+        self.members.find(address).is_some_and(|member| member.is_other_kind())
     }
 
     /// Keeps a record of each member; whoever is down is owed nothing: it compares checksums when it is back.
@@ -404,6 +413,7 @@ impl Core {
             let up = matches!(member.state, State::Up | State::Suspicious);
             if up && !peer.up {
                 peer.verify_now = true;
+                peer.asked_ms = peer.asked_ms.filter(|_| member.extend.version.is_some());
             }
             if !up {
                 peer.outbox = Outbox::default();
@@ -475,11 +485,11 @@ impl Core {
         }
     }
 
-    fn snapshot(&self, from: Option<&str>, now: Now) -> Vec<Datum> {
+    fn snapshot(&self, full: bool, now: Now) -> Vec<Datum> {
         let services = self.registry.services();
         let filled = services.iter().filter(|service| service.has_ephemeral());
         let mut data: Vec<_> = filled.map(|s| lists::whole(&self.registry, s, &self.view, now)).collect();
-        if from.is_some_and(|from| self.is_nacre(from)) {
+        if full {
             let emptied = self.registry.removals().services().into_iter();
             let emptied = emptied.filter(|key| self.registry.find_service(key).is_none_or(|s| !s.has_ephemeral()));
             data.extend(emptied.map(|key| lists::nothing(&self.registry, &key, now)));
@@ -488,11 +498,10 @@ impl Core {
     }
 
     /// Other servers get what is there; those of this kind are also told what is not, and why.
-    fn lists_of(&self, from: Option<&str>, services: &[ServiceKey], now: Now) -> Vec<Datum> {
-        let tells_all = from.is_some_and(|from| self.is_nacre(from));
+    fn lists_of(&self, services: &[ServiceKey], full: bool, now: Now) -> Vec<Datum> {
         let of = |key: &ServiceKey| match self.registry.find_service(key) {
             Some(service) => Some(lists::whole(&self.registry, &service, &self.view, now)),
-            None => tells_all.then(|| lists::nothing(&self.registry, key, now)),
+            None => full.then(|| lists::nothing(&self.registry, key, now)),
         };
         // Other servers ask for everything that differs at once, however much that is.
         let mut told = 0;

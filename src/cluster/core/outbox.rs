@@ -149,6 +149,7 @@ impl Core {
             (!data.is_empty()).then_some(Request::Push(data))
         };
         if let Some(request) = request {
+            peer.telling_ms = now.awake_ms;
             peer.telling = taken.iter().map(|(service, _)| service.clone()).collect();
             self.call(to, request, Purpose::Tell(taken));
         }
@@ -298,7 +299,7 @@ mod tests {
         core.settings.batch_keys = 1;
         let names: Vec<ServiceKey> =
             (0..3_000).map(|n| key(&format!("none-{n}")).service).chain([key("d").service]).collect();
-        let (answer, _) = core.asked(None, Request::Fetch(names), at(500));
+        let (answer, _) = core.asked(None, Request::Fetch { services: names, full: false }, at(500));
         let Answer::Data(data) = answer else { panic!("{answer:?}") };
         assert_eq!(data.into_iter().map(|datum| datum.service).collect::<Vec<_>>(), [key("d").service]);
     }

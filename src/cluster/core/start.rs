@@ -159,7 +159,7 @@ impl Core {
 
     fn load_from(&mut self, source: Arc<str>, gap: Gap) {
         self.start.source = Some((source.clone(), gap));
-        self.call(&source, Request::Snapshot, Purpose::Load);
+        self.call(&source, Request::Snapshot { full: true }, Purpose::Load);
     }
 
     /// A member that could not be asked at the start may know better all the same.
@@ -238,7 +238,9 @@ impl Core {
         let known_since = data.iter().filter_map(|datum| Some(datum.removed.as_ref()?.since_ms)).max();
         let known_since = known_since.unwrap_or(now.wall_ms);
         let named: HashSet<ServiceKey> = data.iter().map(|datum| datum.service.clone()).collect();
-        let told = data.into_iter().map(|datum| Merge { datum, whole: nacre, from_owner: nacre });
+        // What a list does not have says something only with what was taken out.
+        let is_whole = |datum: &Datum| nacre && datum.removed.is_some();
+        let told = data.into_iter().map(|datum| Merge { whole: is_whole(&datum), datum, from_owner: nacre });
         // Of what the source does not have at all it says nothing: only what was silent for longer than it remembers goes.
         let since_ms = now.wall_ms.saturating_sub(REMOVALS_KEPT_MS);
         let services = self.registry.services();

@@ -17,6 +17,8 @@ const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
 const CHANGING: &str = "-";
 /// In one round of so many, lists are compared that are just changing: some change all the time.
 const THOROUGH: u64 = 4;
+/// A message that is under way for longer may never arrive: what it tells is not just changing.
+const STUCK_MS: u64 = 1_000;
 /// Lists that wait to be fetched from one member; what is too much is found by the next round.
 const MAX_WANTED: usize = 100_000;
 /// Services whose health is to be asked of one member; the same.
@@ -68,7 +70,9 @@ impl Core {
             }
             peer.verifying = true;
             let mut sums = sums.clone();
-            if member.is_nacre() && !thorough {
+            let stuck = now.awake_ms < peer.retry_ms
+                || (!peer.telling.is_empty() && now.awake_ms >= peer.telling_ms + STUCK_MS);
+            if member.is_nacre() && !thorough && !stuck {
                 let changing = |key: &ServiceKey| peer.outbox.holds(key) || peer.telling.contains(key);
                 sums.iter_mut().filter(|(key, _)| changing(key)).for_each(|(_, sum)| *sum = Some(CHANGING.into()));
             }
@@ -91,7 +95,7 @@ impl Core {
         }
         let Some((source, _)) = self.peers.get_key_value(source) else { return };
         let source = source.clone();
-        let nacre = self.is_nacre(&source);
+        let other_kind = self.is_other_kind(&source);
         let view = self.view.clone();
         let is_its = |key: &ServiceKey| is_at(view.owner(&key.name), &source);
         let mut wanted: Vec<ServiceKey> = Vec::new();
@@ -115,7 +119,8 @@ impl Core {
                 gone.push(key.clone());
             }
         }
-        if nacre {
+        // Whoever may be of this kind is asked whether it took them out.
+        if !other_kind {
             wanted.append(&mut gone);
         }
         if let Some(peer) = self.peers.get_mut(&source) {
@@ -139,7 +144,7 @@ impl Core {
         }
         if !services.is_empty() {
             peer.fetch.under_way = true;
-            self.call(from, Request::Fetch(services), Purpose::Fetch);
+            self.call(from, Request::Fetch { services, full: true }, Purpose::Fetch);
         }
     }
 
@@ -148,12 +153,12 @@ impl Core {
         peer.fetch.under_way = false;
         match result {
             Ok(Answer::Data(data)) => {
-                let view = self.view.clone();
+                let (view, other_kind) = (self.view.clone(), self.is_other_kind(from));
                 // Of what has come to this server meanwhile nobody else has the last word.
                 let merge = |datum: Datum| {
                     let from_owner =
                         is_at(view.owner(&datum.service.name), from) || !view.is_owner(&datum.service.name);
-                    Merge { datum, whole: true, from_owner }
+                    Merge { whole: other_kind || datum.removed.is_some(), datum, from_owner }
                 };
                 let merges: Vec<Merge> = data.into_iter().map(merge).collect();
                 if !merges.is_empty() {
@@ -245,5 +250,195 @@ impl Core {
         let ephemeral = slots.iter().filter(|slot| slot.is_ephemeral()).map(|slot| (slot.ip(), slot.port()));
         let ephemeral: HashSet<_> = ephemeral.collect();
         told.retain(|(ip, port, _)| !ephemeral.contains(&(&**ip, *port)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::core::{Action, Settings};
+    use crate::cluster::members::Members;
+    use crate::commit::direct::carry_out;
+    use crate::model::command::Command;
+    use crate::model::member::{Extend, Member};
+    use crate::model::peer::{Gap, Phase, Removed, Standing, Told, Trace};
+    use crate::model::{Instance, InstanceKey};
+    use crate::registry::Registry;
+
+    const OTHER: &str = "10.0.0.2:8848";
+    const NOW: Now = Now { awake_ms: 1_000_000, wall_ms: 5_000_000 };
+
+    fn later(ms: u64) -> Now {
+        Now { awake_ms: NOW.awake_ms + ms, wall_ms: NOW.wall_ms + ms }
+    }
+
+    /// What the other says of itself, which is of this kind or of another.
+    fn extend(own_kind: bool) -> Extend {
+        let standing = Standing { phase: Phase::Ready, gap: Gap { from_ms: 0, to_ms: 0 } };
+        Extend { version: Some("1.4.8".into()), standing: own_kind.then_some(standing), ..Extend::default() }
+    }
+
+    struct World {
+        core: Core,
+        registry: Arc<Registry>,
+        members: Arc<Members>,
+        key: InstanceKey,
+    }
+
+    /// A server with one instance of a service that belongs to the other, which is up; `extend`: what it has said of itself.
+    fn world(extend: Option<Extend>) -> World {
+        let members = Arc::new(Members::new(Member::new("10.0.0.1", 8848), [Member::new("10.0.0.2", 8848)], 3));
+        let view = members.view();
+        let names = (0..).map(|number| format!("g@@s{number}"));
+        let name = names.into_iter().find(|name| !view.is_owner(name)).unwrap();
+        let service = ServiceKey::new("public", &name);
+        let key = InstanceKey { service, cluster: "DEFAULT".into(), ip: "10.1.0.1".into(), port: 80, ephemeral: true };
+        let registry = Arc::new(Registry::default());
+        let mut core = Core::new(Settings::default(), members.clone(), registry.clone(), Some(4_000_000), NOW);
+        // The other is not there when this one starts.
+        for action in core.tick(NOW) {
+            let Action::Call { id, request: Request::Own, .. } = action else { panic!("{action:?}") };
+            core.answered(id, Err(Failure::Refused), NOW);
+        }
+        core.tick(NOW);
+        assert!(core.start.may_tell());
+        members.note_success(OTHER);
+        extend.map(|extend| members.note_report(OTHER, extend, 1));
+        carry_out(&registry, Command::Register(key.clone(), Instance::default()), NOW).outcome.unwrap();
+        World { core, registry, members, key }
+    }
+
+    impl World {
+        /// The other sends its checksums: `sums`.
+        fn hear(&mut self, sums: Vec<(ServiceKey, Option<Arc<str>>)>) -> Vec<Action> {
+            self.core.tick(NOW);
+            let request = Request::Checksums { source: OTHER.into(), sums };
+            self.core.asked(Some(OTHER), request, NOW).1
+        }
+
+        fn carry_out(&mut self, actions: Vec<Action>) {
+            for action in actions {
+                let Action::Merge { id, merges } = action else { continue };
+                let done = carry_out(&self.registry, Command::Merge(merges), NOW);
+                self.core.merged(id, done.outcome, NOW);
+            }
+        }
+
+        fn is_there(&self) -> bool {
+            self.registry.find(&self.key).is_some()
+        }
+    }
+
+    fn fetches(actions: &[Action]) -> Vec<(u64, &[ServiceKey])> {
+        let fetch = |action| match action {
+            &Action::Call { id, request: Request::Fetch { ref services, full: true }, .. } => Some((id, &services[..])),
+            _ => None,
+        };
+        actions.iter().filter_map(fetch).collect()
+    }
+
+    #[test]
+    fn a_member_that_has_not_said_what_it_is_takes_nothing_out_by_not_naming_it() {
+        // Its view may differ for a moment: it does not name what it takes for someone else's.
+        for extend in [None, Some(extend(true))] {
+            let mut world = world(extend);
+            let actions = world.hear(Vec::new());
+            let [(id, [service])] = fetches(&actions)[..] else { panic!("{actions:?}") };
+            assert_eq!(*service, world.key.service);
+            world.carry_out(actions);
+            assert!(world.is_there());
+            // The list itself says what was taken out. Without that it says nothing about what it does not have.
+            let service = world.key.service.clone();
+            let answer = vec![Datum { service, told: Vec::new(), removed: None }];
+            let actions = world.core.answered(id, Ok(Answer::Data(answer)), NOW);
+            world.carry_out(actions);
+            assert!(world.is_there());
+        }
+        let mut world = world(Some(extend(false)));
+        let actions = world.hear(Vec::new());
+        world.carry_out(actions);
+        assert!(!world.is_there(), "of the reference this is how it is heard");
+    }
+
+    #[test]
+    fn what_the_owner_took_out_goes_whether_it_has_said_what_it_is_or_not() {
+        for extend in [None, Some(extend(true))] {
+            let mut world = world(extend);
+            let actions = world.hear(Vec::new());
+            let [(id, _)] = fetches(&actions)[..] else { panic!("{actions:?}") };
+            let removed = Some(Removed { since_ms: 0, keys: vec![(world.key.clone(), NOW.wall_ms + 2_000)] });
+            let answer = vec![Datum { service: world.key.service.clone(), told: Vec::new(), removed }];
+            let actions = world.core.answered(id, Ok(Answer::Data(answer)), NOW);
+            world.carry_out(actions);
+            assert!(!world.is_there());
+        }
+    }
+
+    #[test]
+    fn an_unmet_member_hears_what_it_lacks_once_it_has_said_what_it_is() {
+        let mut world = world(None);
+        let actions = world.hear(Vec::new());
+        let [(id, _)] = fetches(&actions)[..] else { panic!("{actions:?}") };
+        let removed = Some(Removed { since_ms: 1, keys: Vec::new() });
+        let answer = vec![Datum { service: world.key.service.clone(), told: Vec::new(), removed }];
+        let actions = world.core.answered(id, Ok(Answer::Data(answer)), NOW);
+        world.carry_out(actions);
+        assert_eq!(world.core.waiting(OTHER), 1);
+        world.members.note_report(OTHER, extend(true), 2);
+        let actions = world.core.tick(later(200));
+        let told = actions.iter().find_map(|action| match action {
+            Action::Call { request: Request::Changes(parts), .. } => Some(parts),
+            _ => None,
+        });
+        let trace = Some(Trace { changed_ms: NOW.wall_ms, heard_ms: Some(NOW.wall_ms) });
+        let told: Vec<&Told> = told.unwrap().iter().flat_map(|part| &part.datum.told).collect();
+        assert!(matches!(told[..], [told] if told.key == world.key && told.trace == trace), "{told:?}");
+    }
+
+    #[test]
+    fn who_comes_up_unmet_is_asked_at_once_what_it_is() {
+        let mut world = world(None);
+        let asks = |actions: Vec<Action>| {
+            actions.iter().any(|action| matches!(action, Action::Call { request: Request::Own, .. }))
+        };
+        assert!(asks(world.core.tick(NOW)));
+        assert!(!asks(world.core.tick(later(20))));
+        world.members.note_refusal(OTHER, world.members.heard(OTHER), 1);
+        assert!(!asks(world.core.tick(later(40))));
+        world.members.note_success(OTHER);
+        assert!(asks(world.core.tick(later(60))));
+    }
+
+    /// Which lists a round of checksums leaves out.
+    fn changing(actions: &[Action]) -> Option<usize> {
+        actions.iter().find_map(|action| match action {
+            Action::Call { request: Request::Checksums { sums, .. }, .. } => {
+                Some(sums.iter().filter(|(_, sum)| sum.as_deref() == Some(CHANGING)).count())
+            }
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn what_a_lost_message_tells_is_compared_all_the_same() {
+        for (pause_ms, left_out) in [(100, 1), (STUCK_MS, 0)] {
+            let mut world = world(Some(extend(true)));
+            let mine = (0..).map(|number| ServiceKey::new("public", &format!("g@@m{number}")));
+            let service = mine.into_iter().find(|service| world.members.view().is_owner(&service.name)).unwrap();
+            let key = InstanceKey { service, ..world.key.clone() };
+            let first = world.core.tick(NOW);
+            assert_eq!(changing(&first), Some(0), "the first round compares everything");
+            let first = first.iter().filter_map(|action| match action {
+                Action::Call { id, request: Request::Checksums { .. }, .. } => Some(*id),
+                _ => None,
+            });
+            first.for_each(|id| drop(world.core.answered(id, Ok(Answer::Done), NOW)));
+            carry_out(&world.registry, Command::Register(key.clone(), Instance::default()), NOW).outcome.unwrap();
+            // It is told so long before the round that it is still under way.
+            let round_ms = Settings::default().verify_ms;
+            world.core.note(&key.service, &key, later(round_ms - pause_ms - 100));
+            world.core.tick(later(round_ms - pause_ms));
+            assert_eq!(changing(&world.core.tick(later(round_ms))), Some(left_out), "{pause_ms}");
+        }
     }
 }

@@ -32,7 +32,7 @@ impl Kind {
             | Request::Checksums { .. }
             | Request::Status { .. }
             | Request::Leave(_) => Kind::Done,
-            Request::Fetch(_) | Request::Snapshot => Kind::Data,
+            Request::Fetch { .. } | Request::Snapshot { .. } => Kind::Data,
             Request::Statuses(_) => Kind::Health,
         }
     }

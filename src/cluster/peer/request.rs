@@ -9,7 +9,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::outgoing::{Bounds, Outgoing};
 use super::query::Query;
-use crate::cluster::message::Request;
+use crate::cluster::message::{FULL, Request};
 use crate::model::peer::Datum;
 use crate::wire::{datum, distro, member, service};
 
@@ -53,8 +53,8 @@ pub(super) fn outgoing(context: &str, request: &Request) -> Outgoing {
         Request::Checksums { source, .. } => {
             (Method::PUT, path("/v1/ns/distro/checksum").with("source", source), USUAL, SMALL_BYTES)
         }
-        Request::Fetch(_) => (Method::GET, path("/v1/ns/distro/datum"), USUAL, FETCH_BYTES),
-        Request::Snapshot => (Method::GET, read_as(path("/v1/ns/distro/datums")), SNAPSHOT, SNAPSHOT_BYTES),
+        Request::Fetch { .. } => (Method::GET, path("/v1/ns/distro/datum"), USUAL, FETCH_BYTES),
+        Request::Snapshot { .. } => (Method::GET, read_as(path("/v1/ns/distro/datums")), SNAPSHOT, SNAPSHOT_BYTES),
         Request::Status { .. } => (Method::POST, path("/v1/ns/service/status"), USUAL, SMALL_BYTES),
         Request::Statuses(service) => {
             let key = [&*service.namespace, "##", &*service.name].concat();
@@ -68,6 +68,9 @@ pub(super) fn outgoing(context: &str, request: &Request) -> Outgoing {
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, JSON), (ACCEPT_ENCODING, GZIP)]);
     if let Request::Report(_) = request {
         headers.insert(SERVER, HeaderValue::from_static(VERSION));
+    }
+    if let Request::Fetch { full: true, .. } | Request::Snapshot { full: true } = request {
+        headers.insert(FULL, HeaderValue::from_static("full"));
     }
     let bounds = Bounds { connect: CONNECT, total, max_answer_bytes };
     Outgoing { method, target: target.into_text(), headers, body: body(request), bounds }
@@ -83,10 +86,10 @@ fn body(request: &Request) -> Bytes {
             datum::write_parts(&parts, &mut out);
         }),
         Request::Checksums { sums, .. } => distro::write_checksums(sums, &mut out),
-        Request::Fetch(services) => distro::write_keys(services, &mut out),
+        Request::Fetch { services, .. } => distro::write_keys(services, &mut out),
         Request::Status { source, namespace, sums } => service::write_report(source, namespace, sums, &mut out),
         Request::Leave(addresses) => member::write_addresses(addresses, &mut out),
-        Request::Own | Request::Snapshot | Request::Statuses(_) => {}
+        Request::Own | Request::Snapshot { .. } | Request::Statuses(_) => {}
     }
     out.into()
 }

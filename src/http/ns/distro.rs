@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::cluster::Cluster;
-use crate::cluster::message::{Answer, Part, Request};
+use crate::cluster::message::{Answer, FULL, Part, Request};
 use crate::error::{Error, Result};
 use crate::http::call::{Call, Step};
 use crate::http::gzip;
@@ -30,8 +30,8 @@ pub(in crate::http) struct Question {
     cluster: Arc<Cluster>,
     /// Address of the member, as far as it said so and there is one.
     from: Option<String>,
-    /// Whether it is known to be a server of this kind.
-    own_kind: bool,
+    /// With what only servers of this kind understand.
+    full: bool,
 }
 
 impl Question {
@@ -40,28 +40,27 @@ impl Question {
         let cluster = call.app.cluster.clone()?;
         let said = call.headers.get(SOURCE).and_then(|value| value.to_str().ok());
         let member = said.and_then(|address| call.app.members.find(address));
-        let own_kind = member.as_ref().is_some_and(|member| member.is_nacre());
-        Some(Self { cluster, from: member.map(|member| member.address()), own_kind })
+        let full = call.headers.contains_key(FULL);
+        Some(Self { cluster, from: member.map(|member| member.address()), full })
     }
 
     /// Asks, and answers what comes.
     pub(in crate::http) fn ask(self, request: Request) -> Step {
         Step::Wait(Box::pin(async move {
             let answer = self.cluster.asked(self.from.as_deref(), request).await?;
-            answered(answer, self.own_kind)
+            answered(answer, self.full)
         }))
     }
 }
 
-/// What a member is told. `own_kind`: with what only servers of this kind understand.
-fn answered(answer: Answer, own_kind: bool) -> Result<Step> {
+fn answered(answer: Answer, full: bool) -> Result<Step> {
     match answer {
         Answer::Done => Ok(Step::Answer(Reply::ok())),
         Answer::Data(data) => {
             let instances: usize = data.iter().map(|datum| datum.told.len()).sum();
             let write = move || {
                 let mut out = Vec::new();
-                datum::write(&data, own_kind, &mut out);
+                datum::write(&data, full, &mut out);
                 Ok(Step::Answer(Reply::octets(out)))
             };
             if instances <= SHORT_ANSWER_INSTANCES { write() } else { Ok(Step::Bulk(Box::new(write))) }
@@ -167,15 +166,16 @@ pub fn checksum(call: &Call<'_>) -> Result<Step> {
 /// # Errors
 /// A body that names no services.
 pub fn fetch(call: &Call<'_>) -> Result<Step> {
-    with_body(call, wanted)
+    let full = call.headers.contains_key(FULL);
+    with_body(call, move |body| wanted(body, full))
 }
 
-fn wanted(body: &[u8]) -> Result<Option<Request>> {
+fn wanted(body: &[u8], full: bool) -> Result<Option<Request>> {
     let mut services = distro::parse_keys(body).map_err(|error| Error::Input(error.message().to_owned()))?;
     // However often a list is asked for, it is answered once.
     let mut seen = HashSet::with_capacity(services.len());
     services.retain(|service| seen.insert(service.clone()));
-    Ok(Some(Request::Fetch(services)))
+    Ok(Some(Request::Fetch { services, full }))
 }
 
 /// GET `datums`: all lists.
@@ -184,7 +184,10 @@ fn wanted(body: &[u8]) -> Result<Option<Request>> {
 /// None.
 pub fn snapshot(call: &Call<'_>) -> Result<Step> {
     match Question::of(call) {
-        Some(question) => Ok(question.ask(Request::Snapshot)),
+        Some(question) => {
+            let full = question.full;
+            Ok(question.ask(Request::Snapshot { full }))
+        }
         None => no_such_api(call),
     }
 }

@@ -53,8 +53,12 @@ async fn requests_are_those_of_the_reference() {
             "PUT /nacos/v1/ns/distro/checksum?source=10.0.0.1%3A8848",
             format!("{{\"{key}\":\"0f0a\",\"{}t\":null}}", &key[..key.len() - 1]),
         ),
-        (Request::Fetch(vec![service("G@@s")]), "GET /nacos/v1/ns/distro/datum", format!("{{\"keys\":\"{key}\"}}")),
-        (Request::Snapshot, "GET /nacos/v1/ns/distro/datums?encoding=UTF-8&nofix=1", String::new()),
+        (
+            Request::Fetch { services: vec![service("G@@s")], full: true },
+            "GET /nacos/v1/ns/distro/datum",
+            format!("{{\"keys\":\"{key}\"}}"),
+        ),
+        (Request::Snapshot { full: true }, "GET /nacos/v1/ns/distro/datums?encoding=UTF-8&nofix=1", String::new()),
         (
             Request::Status {
                 source: "10.0.0.1:8848".into(),
@@ -132,8 +136,8 @@ async fn answers_mean_what_they_say() {
         (&statuses, 200, "{\"ips\":[\"10.1.0.1:8080_true\",\"h_1:1_false\"]}", Ok(health)),
         (&statuses, 500, "caused: service: G@@s not found.;", Ok(Answer::Unknown)),
         (&statuses, 500, "caused: broken;", said(500, "caused: broken;")),
-        (&Request::Snapshot, 200, "{}", Ok(Answer::Data(Vec::new()))),
-        (&Request::Snapshot, 503, "", Ok(Answer::NotReady)),
+        (&Request::Snapshot { full: true }, 200, "{}", Ok(Answer::Data(Vec::new()))),
+        (&Request::Snapshot { full: true }, 503, "", Ok(Answer::NotReady)),
     ];
     for (request, status, body, expected) in cases {
         let (_, answered) = call(request, status, body).await;
@@ -145,7 +149,7 @@ async fn answers_mean_what_they_say() {
     let Ok(Answer::Member(member)) = answered else { panic!("{answered:?}") };
     assert_eq!(member.address(), "10.0.0.2:8848");
     for (request, nonsense) in [
-        (&Request::Snapshot, "<html>"),
+        (&Request::Snapshot { full: true }, "<html>"),
         (&Request::Own, "{}"),
         (&report, "[]"),
         (&report, "{\"code\":500,\"message\":\"x\",\"data\":null}"),
@@ -166,7 +170,7 @@ async fn large_lists_travel() {
     let body = String::from_utf8(body).unwrap();
     assert!(body.len() > 256 << 10);
     let begun = Moment::now();
-    let (_, answered) = call(&Request::Snapshot, 200, &body).await;
+    let (_, answered) = call(&Request::Snapshot { full: true }, 200, &body).await;
     assert!(answered == Ok(Answer::Data(data.clone())), "after {:?}", begun.elapsed());
     let (asked, answered) = call(&Request::Push(data), 200, "ok").await;
     assert_eq!(answered, Ok(Answer::Done));

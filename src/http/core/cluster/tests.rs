@@ -51,7 +51,7 @@ async fn members_are_shown_as_they_are_known() {
     assert_eq!(shown, json!([member(MEMBER, "UP", said, 0)]));
     let up = json!(["10.0.0.1:8848", "127.0.0.2:8848"]);
     assert_eq!(ask("GET core/cluster/simple/nodes", json!(null)).await["data"], up);
-    world.app.members.note_failure("127.0.0.2:8848", false, 1);
+    world.app.members.note_failure("127.0.0.2:8848", 1);
     assert_eq!(ask("GET core/cluster/simple/nodes", json!(null)).await["data"], json!(["10.0.0.1:8848"]));
 
     let states = |members: &Value| -> Vec<String> {

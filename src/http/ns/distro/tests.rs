@@ -164,7 +164,8 @@ fn bodies_become_requests() {
     assert_eq!((parts.len(), parts[0].whole, &parts[0].datum.service), (1, false, &service));
     let keys = format!("{{\"keys\":\"{KEY}DEFAULT_GROUP@@a,{KEY}G@@b,{KEY}DEFAULT_GROUP@@a\"}}");
     let once = vec![service, ServiceKey::new("public", "G@@b")];
-    assert_eq!(wanted(keys.as_bytes()), Ok(Some(Request::Fetch(once))), "each once");
+    let fetch = Request::Fetch { services: once, full: true };
+    assert_eq!(wanted(keys.as_bytes(), true), Ok(Some(fetch)), "each once");
     let bad = list("DEFAULT_GROUP@@a b", "");
     assert!(matches!(pushed(&registry, bad.as_bytes()), Err(Error::Input(_))));
     registry.ensure_service(&ServiceKey::new("public", "DEFAULT_GROUP@@a b"));
@@ -207,14 +208,14 @@ async fn answers_of_the_cluster() {
     assert!(matches!(answered(Answer::Unknown, true), Err(Error::Refused(_))));
 }
 
-/// What a member that calls itself `source` gets to see, when 127.0.0.2 is of this kind and 127.0.0.3 is not.
-fn own_kind(source: &str) -> (Option<String>, bool) {
+/// Who that is that calls itself `source`, and whether it gets to see everything.
+fn question(source: &str, full: bool) -> (Option<String>, bool) {
     let world = World::of(options(false), [MEMBER, "127.0.0.3"]);
-    let standing = Some(Standing { phase: Phase::Ready, gap: Gap { from_ms: 0, to_ms: 0 } });
-    let extend = crate::model::member::Extend { standing, ..Default::default() };
-    assert!(world.app.members.note_report("127.0.0.2:8848", extend, 1));
     let mut headers = HeaderMap::new();
     headers.insert(SOURCE, source.parse().unwrap());
+    if full {
+        headers.insert(FULL, "full".parse().unwrap());
+    }
     world.with_call("", |call| {
         let call = Call {
             headers: &headers,
@@ -223,15 +224,15 @@ fn own_kind(source: &str) -> (Option<String>, bool) {
             ..*call
         };
         let question = Question::of(&call).unwrap();
-        (question.from, question.own_kind)
+        (question.from, question.full)
     })
 }
 
 #[test]
-fn only_servers_of_this_kind_are_told_everything() {
-    assert_eq!(own_kind("127.0.0.2:8848"), (Some("127.0.0.2:8848".to_owned()), true));
-    assert_eq!(own_kind("127.0.0.3:8848"), (Some("127.0.0.3:8848".to_owned()), false));
-    assert_eq!(own_kind("127.0.0.9:8848"), (None, false), "no member");
+fn who_asks_for_everything_is_told_everything_met_or_not() {
+    assert_eq!(question("127.0.0.2:8848", true), (Some("127.0.0.2:8848".to_owned()), true));
+    assert_eq!(question("127.0.0.3:8848", false), (Some("127.0.0.3:8848".to_owned()), false));
+    assert_eq!(question("127.0.0.9:8848", false), (None, false), "no member");
     let text = |own_kind: bool| {
         let mut out = Vec::new();
         datum::write(&[datum_of(1)], own_kind, &mut out);
@@ -269,8 +270,10 @@ fn who_goes_away_keeps_the_place_until_what_was_asked_is_done() {
         let occupied = tokio::task::spawn_blocking(move || busy.recv());
         let mut refused = 0;
         for _ in 0..100 {
-            let asked =
-                tokio::time::timeout(std::time::Duration::from_millis(1), cluster.asked(None, Request::Snapshot));
+            let asked = tokio::time::timeout(
+                std::time::Duration::from_millis(1),
+                cluster.asked(None, Request::Snapshot { full: true }),
+            );
             refused += u32::from(matches!(asked.await, Ok(Err(Error::Limit(_)))));
         }
         drop(end);
