@@ -218,7 +218,7 @@ impl Story {
                 self.faults.retain(|(when, _)| *when < at);
             }
             Kind::Loss => {
-                self.add(begin, Fault::Lossy(rng.u32(20..400)));
+                self.add(begin, Fault::Lossy(rng.u32(20..250)));
                 self.add(begin, Fault::Slow(rng.u64(50..3_000)));
                 self.add(begin + rng.u64(10_000..40_000), Fault::Calm);
             }
