@@ -63,6 +63,21 @@ pub enum Origin {
 /// Is told of every change, in order, after it took effect. Must not block.
 pub type Listener = Box<dyn Fn(Origin, &[Change]) + Send>;
 
+/// Who is told of changes.
+#[derive(Default)]
+pub struct Listeners {
+    /// Before those are answered who asked for them: what these do must be done when the answer comes.
+    pub before_answers: Vec<Listener>,
+    /// After that.
+    pub after_answers: Vec<Listener>,
+}
+
+impl From<Vec<Listener>> for Listeners {
+    fn from(after_answers: Vec<Listener>) -> Self {
+        Self { before_answers: Vec::new(), after_answers }
+    }
+}
+
 struct Request {
     command: Command,
     waiter: Option<Waiter>,
@@ -200,7 +215,7 @@ pub fn start(
     store: Store,
     clock: AwakeClock,
     options: Options,
-    listeners: Vec<Listener>,
+    listeners: impl Into<Listeners>,
 ) -> Result<(Commit, JoinHandle<Result<()>>)> {
     let (queue, requests) = sync_channel(options.queue_len);
     let status = Arc::new(Status::default());
@@ -211,7 +226,7 @@ pub fn start(
         store,
         clock,
         options,
-        listeners,
+        listeners: listeners.into(),
         requests,
         status: status.clone(),
         held: None,
@@ -242,7 +257,7 @@ struct Committer {
     store: Store,
     clock: AwakeClock,
     options: Options,
-    listeners: Vec<Listener>,
+    listeners: Listeners,
     requests: Receiver<Message>,
     status: Arc<Status>,
     /// What has to wait for the batch at hand.
@@ -319,15 +334,19 @@ impl Committer {
         };
         let origin = batch.origin();
         let (changes, answers) = batch.apply(&self.registry, self.now(), refused, &self.status);
+        let tell = |listeners: &[Listener]| {
+            if !changes.is_empty() {
+                listeners.iter().for_each(|listener| listener(origin, &changes));
+            }
+        };
+        tell(&self.listeners.before_answers);
         let now = Instant::now();
         for (waiter, outcome) in answers {
             self.status.count_wait(now.duration_since(waiter.since));
             // The one who asked may have gone; the change stands.
             let _ = waiter.reply.send(outcome);
         }
-        if !changes.is_empty() {
-            self.listeners.iter().for_each(|listener| listener(origin, &changes));
-        }
+        tell(&self.listeners.after_answers);
     }
 
     fn now(&self) -> Now {

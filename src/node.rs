@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::Signal;
 
 use crate::cluster::driver::{Driver, Notes};
-use crate::commit::{self, Listener};
+use crate::commit::{self, Listeners};
 use crate::config::{self, Config, Flags};
 use crate::consensus::Consensus;
 use crate::error::{Error, Result};
@@ -255,13 +255,19 @@ fn numbers(registry: Arc<Registry>, push: Push) -> impl Fn() -> Numbers {
     }
 }
 
-/// Who hears of changes.
-fn listeners(config: &Config, inbox: &Inbox, push: &Push, notes: &Notes) -> Vec<Listener> {
+/// Who hears of changes. What is owed to the other servers is known when a request is answered: see
+/// [`Cluster::settle`](crate::cluster::Cluster::settle).
+fn listeners(config: &Config, inbox: &Inbox, push: &Push, notes: &Notes) -> Listeners {
     let (inbox, push, notes) = (inbox.clone(), push.clone(), notes.clone());
-    let mut listeners: Vec<Listener> =
-        vec![Box::new(move |_, changes| inbox.note(changes)), Box::new(move |_, changes| push.note(changes))];
+    let mut listeners = Listeners {
+        before_answers: Vec::new(),
+        after_answers: vec![
+            Box::new(move |_, changes| inbox.note(changes)),
+            Box::new(move |_, changes| push.note(changes)),
+        ],
+    };
     if !config.standalone {
-        listeners.push(Box::new(move |origin, changes| notes.note(origin, changes)));
+        listeners.before_answers.push(Box::new(move |origin, changes| notes.note(origin, changes)));
     }
     listeners
 }

@@ -15,8 +15,8 @@ use super::Cluster;
 use super::core::Action;
 use crate::commit::Origin;
 use crate::error::{Error, Result};
-use crate::model::InstanceKey;
 use crate::model::command::Command;
+use crate::model::{InstanceKey, ServiceKey};
 use crate::registry::Change;
 
 /// How often the core is asked what is due.
@@ -24,10 +24,18 @@ const TICK: Duration = Duration::from_millis(20);
 /// A full commit queue is tried again after this, so many times.
 const QUEUE_RETRY: (Duration, u32) = (Duration::from_millis(20), 250);
 
-/// Instances that were changed here and are to be told to members. Each is kept once, so there are never more than there
-/// are instances.
+/// What was changed here and is to be told to members. Each is kept once, so there is never more than there are instances
+/// and services.
 #[derive(Clone, Default)]
-pub struct Notes(Arc<Mutex<HashSet<InstanceKey>>>);
+pub struct Notes(Arc<Mutex<Noted>>);
+
+/// See [`Notes`].
+#[derive(Default)]
+pub(super) struct Noted {
+    pub(super) instances: HashSet<InstanceKey>,
+    /// Made empty.
+    pub(super) services: HashSet<ServiceKey>,
+}
 
 impl Notes {
     /// Takes note of `changes`. What peers told is known to them.
@@ -37,19 +45,21 @@ impl Notes {
         }
         let mut changed = self.0.lock();
         for change in changes {
-            if let Change::Put { service, slot, .. } | Change::Removed { service, slot } = change
-                && slot.is_ephemeral()
-            {
-                changed.insert(slot.key(service.key()));
+            match change {
+                Change::Put { service, slot, .. } | Change::Removed { service, slot } if slot.is_ephemeral() => {
+                    changed.instances.insert(slot.key(service.key()));
+                }
+                Change::Made { service } => drop(changed.services.insert(service.key().clone())),
+                _ => {}
             }
         }
     }
 
     pub(super) fn add(&self, key: InstanceKey) {
-        self.0.lock().insert(key);
+        self.0.lock().instances.insert(key);
     }
 
-    pub(super) fn take(&self) -> HashSet<InstanceKey> {
+    pub(super) fn take(&self) -> Noted {
         std::mem::take(&mut self.0.lock())
     }
 }
@@ -146,7 +156,10 @@ impl Cluster {
                         }
                         // An answer may be a snapshot: not on a thread that answers clients.
                         let answering = cluster.clone();
-                        let ended = move || answering.with_core(|core, now| core.answered(id, result, now));
+                        let ended = move || {
+                            answering.with_core(|core, now| core.answered(id, result, now));
+                            answering.call_ended();
+                        };
                         let _ = tokio::task::spawn_blocking(ended).await;
                     });
                     continue;

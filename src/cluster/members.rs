@@ -107,6 +107,11 @@ impl Members {
         self.find(address).is_some()
     }
 
+    /// Whether the member at `address` is a server of this kind, as far as is known.
+    pub fn is_nacre(&self, address: &str) -> bool {
+        self.list.read().others.get(address).is_some_and(|entry| entry.member.is_nacre())
+    }
+
     /// How the member at `address` is; `None` when it is none.
     pub fn state(&self, address: &str) -> Option<State> {
         let list = self.list.read();

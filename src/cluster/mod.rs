@@ -13,24 +13,24 @@ pub mod peer;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use self::core::{Action, Core, Settings, date_restored, welcome_services};
-use driver::{Intake, Notes};
+use driver::{Intake, Noted, Notes};
 use members::Members;
 use message::{Answer, Request};
 use peer::Peers;
 
 use crate::commit::Commit;
 use crate::error::{Error, Result};
-use crate::model::InstanceKey;
 use crate::model::clock::{AwakeClock, Now};
 use crate::model::peer::{Phase, Standing};
+use crate::model::{InstanceKey, ServiceKey};
 use crate::registry::Registry;
 
 /// What readiness and refused clients are told while there are no data.
@@ -38,6 +38,8 @@ const NOT_INITIALIZED: &str = "Distro protocol is not initialized";
 
 /// Requests of members that are answered at a time: each may hold lists in memory.
 const MAX_ASKED: usize = 64;
+/// Who passed a request on gets its answer after this even if it could not be told of the change.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// What a cluster is made of.
 pub struct Parts {
@@ -72,6 +74,8 @@ pub struct Cluster {
     begun: OnceLock<(Intake, Handle)>,
     /// One place for each request of a member that is being answered.
     places: Arc<Semaphore>,
+    /// Calls to members that end.
+    ended: Notify,
 }
 
 impl Cluster {
@@ -87,7 +91,7 @@ impl Cluster {
         let has_data = AtomicBool::new(core.has_data());
         let begun = OnceLock::new();
         let (core, places) = (Mutex::new(core), Arc::new(Semaphore::new(MAX_ASKED)));
-        Self { members, registry, commit, clock, peers, notes, core, has_data, begun, places }
+        Self { members, registry, commit, clock, peers, notes, core, has_data, begun, places, ended: Notify::new() }
     }
 
     /// Who the others are.
@@ -204,12 +208,43 @@ impl Cluster {
         Ok(answer)
     }
 
+    /// Waits until the member at `to` has been told of everything that was changed here of `service`, but not for long: who
+    /// passed a request on and answers its client shows from then on what came of it.
+    pub async fn settle(self: &Arc<Self>, to: &str, service: &ServiceKey) {
+        let until = tokio::time::Instant::now() + SETTLE;
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            let mut owes = false;
+            self.with_core(|core, now| {
+                self.note_changes(core, now);
+                let actions = core.hurry(to, service, now);
+                owes = core.owes(to, service);
+                actions
+            });
+            if !owes || tokio::time::timeout_at(until, ended).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn call_ended(&self) {
+        self.ended.notify_waiters();
+    }
+
     fn tick(self: &Arc<Self>) {
-        let changed = self.notes.take();
         self.with_core(|core, now| {
-            changed.iter().for_each(|key| core.note(&key.service, key, now));
+            self.note_changes(core, now);
             core.tick(now)
         });
+    }
+
+    /// Under the lock of the core: else what was taken here might be looked for there before it is there.
+    fn note_changes(&self, core: &mut Core, now: Now) {
+        let Noted { instances, services } = self.notes.take();
+        instances.iter().for_each(|key| core.note(&key.service, key, now));
+        services.iter().for_each(|key| core.note_made(key, now));
     }
 
     /// Lets the core decide, and has what comes of it carried out.

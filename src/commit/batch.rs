@@ -245,6 +245,7 @@ impl Batch {
             registry.ensure_service(service);
             if registry.service_count() > known {
                 lines::tell_new(service);
+                changes.extend(registry.find_service(service).map(|service| Change::Made { service }));
             }
         }
         if let Some(switches) = self.overridden {

@@ -138,6 +138,22 @@ mod tests {
     }
 
     #[test]
+    fn who_was_set_unhealthy_is_so_everywhere_until_a_later_beat() {
+        for from_owner in [true, false] {
+            let registry = registry();
+            let slot = registry.find(&key()).unwrap();
+            slot.touch(START.awake_ms + 20_000);
+            carry_out(&registry, told(false, START.wall_ms + 21_000, 20_000, from_owner), later(21_100));
+            assert!(!slot.instance().healthy, "the beat was before");
+            let registry = self::registry();
+            let slot = registry.find(&key()).unwrap();
+            slot.touch(START.awake_ms + 24_000);
+            carry_out(&registry, told(false, START.wall_ms + 21_000, 20_000, from_owner), later(25_000));
+            assert!(slot.instance().healthy, "it has beaten since");
+        }
+    }
+
+    #[test]
     fn a_copy_that_its_owner_vouched_for_outlives_the_verdict_of_others() {
         let registry = registry();
         carry_out(&registry, removal(START.wall_ms + 8_000, false), later(32_000));

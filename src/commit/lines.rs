@@ -81,7 +81,7 @@ pub(super) fn tell(change: &Change, cause: Cause) {
                 );
             }
         }
-        Change::Told { .. } | Change::Settings { .. } => {}
+        Change::Made { .. } | Change::Told { .. } | Change::Settings { .. } => {}
     }
 }
 

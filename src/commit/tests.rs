@@ -424,7 +424,7 @@ fn a_store_that_is_healed_row_by_row_is_not_stuck() {
         store,
         clock: AwakeClock::starting_at(1),
         options: Options { queue_len: 1, batch_rows: 1, on_failure: OnFailure::Refuse },
-        listeners: Vec::new(),
+        listeners: Listeners::default(),
         requests: sync_channel(1).1,
         status: Arc::default(),
         held: None,

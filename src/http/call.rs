@@ -32,6 +32,8 @@ use crate::wire::agent::Agent;
 use crate::wire::number;
 
 const CLIENT_VERSION: HeaderName = HeaderName::from_static("client-version");
+/// What the client calls itself whose request a server of this kind passes on.
+pub(super) const CLIENT_AGENT: HeaderName = HeaderName::from_static("nacre-client-agent");
 
 /// What handlers work on. They read the registry and hand commands to `commit`; they change nothing themselves.
 pub struct App {
@@ -88,8 +90,15 @@ impl App {
     /// The status of the server under these switches (`spec/operator-api.md` 3): what an operator says, else DOWN while a
     /// member of a cluster has an [`obstacle`](Self::obstacle), else UP. While the store is broken reads and beats go on.
     pub fn status(&self, switches: &Switches) -> ServerStatus {
+        self.status_and_obstacle(switches).0
+    }
+
+    /// Both of the same moment.
+    pub fn status_and_obstacle(&self, switches: &Switches) -> (ServerStatus, Option<&'static str>) {
+        let obstacle = self.obstacle();
         let said = switches.overridden_server_status.as_deref().and_then(ServerStatus::parse);
-        said.unwrap_or_else(|| if self.obstacle().is_none() { ServerStatus::Up } else { ServerStatus::Down })
+        let found = if obstacle.is_none() { ServerStatus::Up } else { ServerStatus::Down };
+        (said.unwrap_or(found), obstacle)
     }
 
     /// Why clients can't be served yet. A server that stands alone never has a reason: it doesn't listen before its data
@@ -200,6 +209,10 @@ impl Named<'_> {
 impl<'a> Call<'a> {
     /// What kind of client asks (`spec/instance-api.md` 1.4).
     pub fn agent(&self) -> Agent {
+        // What a server passes on.
+        if let Some(agent) = self.headers.get(CLIENT_AGENT) {
+            return Agent::parse(agent.to_str().unwrap_or_default(), "");
+        }
         Agent::parse(text_of(self.headers, USER_AGENT), text_of(self.headers, CLIENT_VERSION))
     }
 

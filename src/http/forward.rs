@@ -11,17 +11,16 @@ use hyper::header::{
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
-use super::call::{Call, Named};
+use super::call::{CLIENT_AGENT, Call, Named};
 use super::params::BodyParams;
 use super::reply::Reply;
 use crate::cluster::Cluster;
-use crate::cluster::members::Members;
 use crate::cluster::message::Failure;
 use crate::cluster::ownership::Owner;
 use crate::cluster::peer::query::Query;
 use crate::cluster::peer::{Bounds, Incoming, Outgoing, REQUEST_SOURCE};
 use crate::error::Result;
-use crate::model::member::{Member, State};
+use crate::model::member::State;
 
 /// Which service a request is about, as its handler sees it.
 pub(super) type Naming = for<'c, 'a> fn(&'c Call<'a>) -> Result<Named<'c>>;
@@ -35,6 +34,7 @@ const MAX_QUERY_BYTES: usize = 32 << 10;
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded;charset=UTF-8");
 /// In the agent of members.
 const SERVER: &str = "Nacos-Server";
+const NO_AGENT: HeaderValue = HeaderValue::from_static("");
 /// Parameters that say how the others are to be read: set anew, because the others are written anew.
 const READING: [&str; 2] = ["encoding", "nofix"];
 /// In the refusal of a server that does not own the service either.
@@ -111,9 +111,14 @@ pub(super) async fn pass_on(call: &Call<'_>, cluster: &Cluster, naming: Naming) 
         }
         let place = peers.place(owner)?;
         let heard = members.heard(owner);
-        let outgoing = outgoing(call, || is_nacre(members, owner))?;
+        let own_kind = members.is_nacre(owner);
+        let outgoing = outgoing(call, own_kind)?;
         match peers.send_from(place, outgoing).await {
             Ok(answer) if is_void(&answer) => return None,
+            Ok(answer) if own_kind => {
+                let label = answer.headers.get(CONTENT_TYPE);
+                return Some(Reply::of_owner(answer.status, label, answer.body));
+            }
             Ok(answer) => return Some(Reply::passed_on(answer.status, answer.body)),
             Err(failure) => {
                 let refused = failure == Failure::Refused;
@@ -140,16 +145,23 @@ fn is_void(answer: &Incoming) -> bool {
     answer.is_too_large() || answer.is_not_there() || (answer.is_bad_request() && misdirected())
 }
 
-fn is_nacre(members: &Members, address: &str) -> bool {
-    members.find(address).as_ref().is_some_and(Member::is_nacre)
+/// Who passed `call` on, if it is a server of this kind: its client is to find on it what the request changed.
+pub(super) fn passed_on_by<'h>(headers: &'h HeaderMap, cluster: &Cluster) -> Option<&'h str> {
+    headers.get(CLIENT_AGENT)?;
+    let source = headers.get(REQUEST_SOURCE)?.to_str().ok()?;
+    cluster.members().is_nacre(source).then_some(source)
 }
 
-/// The request as it is passed on. `None` when it is too large for that; `is_nacre` is asked for large ones only.
-fn outgoing(call: &Call<'_>, is_nacre: impl Fn() -> bool) -> Option<Outgoing> {
+/// The request as it is passed on; `own_kind`: to a server of this kind. `None` when it is too large for that.
+fn outgoing(call: &Call<'_>, own_kind: bool) -> Option<Outgoing> {
     let in_body = BodyParams::of(call.method, call.headers.get(CONTENT_TYPE)) != BodyParams::None;
     let bytes = call.params.iter().map(|(name, value)| name.len() + 2 * value.len() + 2).sum::<usize>();
     let query = with_params(call, Query::of(&[call.path], bytes + 32));
     let mut headers = headers_of(call);
+    if own_kind {
+        // The place for it is taken by that of this server.
+        headers.insert(CLIENT_AGENT, HeaderValue::from_str(call.agent_text()).unwrap_or(NO_AGENT));
+    }
     let body = if in_body || call.body.is_empty() {
         headers.insert(CONTENT_TYPE, FORM);
         headers.remove(CONTENT_ENCODING);
@@ -162,7 +174,7 @@ fn outgoing(call: &Call<'_>, is_nacre: impl Fn() -> bool) -> Option<Outgoing> {
         return Some(Outgoing { method, target: query.into_text(), headers, body, bounds: BOUNDS });
     }
     // The reference reads no form of a POST.
-    let forms = *call.method != Method::GET && (*call.method != Method::POST || is_nacre());
+    let forms = *call.method != Method::GET && (*call.method != Method::POST || own_kind);
     let body = (forms && body.is_empty()).then(|| with_params(call, Query::form()).into_text())?;
     Some(Outgoing { method, target: call.path.to_owned(), headers, body: body.into(), bounds: BOUNDS })
 }

@@ -29,11 +29,11 @@ pub(super) fn pass(app: &App, switches: &Switches, head: &Parts, path: &str, ip:
         return Ok(());
     }
     limit(switches, &head.uri)?;
-    let status = app.status(switches);
+    let (status, obstacle) = app.status_and_obstacle(switches);
     if status.allows(head.method == Method::GET) || is_of_member(app, head, path, ip) {
         return Ok(());
     }
-    Err(Reply::shut(status.name(), app.obstacle()))
+    Err(Reply::shut(status.name(), obstacle))
 }
 
 fn limit(switches: &Switches, sent: &Uri) -> Result<(), Reply> {

@@ -120,6 +120,19 @@ impl Reply {
         Self::new(status, Kind::PassedOn, body)
     }
 
+    /// What a server of this kind answered that owns the service: as if the client had asked it.
+    pub fn of_owner(status: u16, label: Option<&HeaderValue>, body: Bytes) -> Self {
+        let is = |start: &str| label.is_some_and(|label| label.as_bytes().starts_with(start.as_bytes()));
+        let reply = Self::passed_on(status, body);
+        let kind = match label {
+            _ if is("text/plain") => Kind::Text,
+            Some(label) if *label == JSON => Kind::Json,
+            None => Kind::Bare,
+            Some(_) => reply.kind,
+        };
+        Self { kind, ..reply }
+    }
+
     /// A server passes on a request of a client, and this one is not the owner either (`spec/distro.md` 5).
     pub fn misdirected(peer: IpAddr, path: &str) -> Self {
         let message = format!("receive invalid redirect request from peer {}", peer.to_canonical());

@@ -34,6 +34,7 @@ use super::traffic::Traffic;
 use super::{actuator, answered, core, cors, cs, gate, ui};
 use crate::consensus::MAX_MESSAGE_BYTES;
 use crate::error::Result;
+use crate::model::ServiceKey;
 use crate::model::command::Outcome;
 use crate::model::settings::Switches;
 use crate::wire::statuses;
@@ -327,8 +328,10 @@ impl Router {
                 Some(Ok(Step::Answer(reply))) => return Answering::now(self.respond(&asked, reply)),
                 Some(step) => {
                     let router = self.clone();
+                    let passed_on = self.passed_on(&asked, &Bytes::new(), found, &switches);
                     return Answering::later(async move {
                         let reply = router.finish(step, &asked.conn).await;
+                        router.settle(passed_on).await;
                         router.respond(&asked, reply)
                     });
                 }
@@ -339,10 +342,13 @@ impl Router {
         Answering::later(async move {
             let reply = match router.body(&asked, body, found).await {
                 Ok(body) => {
+                    let passed_on = router.passed_on(&asked, &body, found, &switches);
                     let step = router.handle(&asked, &body, found, &switches).await;
                     // While a write waits for the store, only what it needs is kept.
                     drop(body);
-                    router.finish(step, &asked.conn).await
+                    let reply = router.finish(step, &asked.conn).await;
+                    router.settle(passed_on).await;
+                    reply
                 }
                 Err(error) => Reply::unread(&error),
             };
@@ -394,6 +400,28 @@ impl Router {
             }
         }
         (found.handler)(&call)
+    }
+
+    /// Who passed the request on, if it is to show what came of it once it answers, and the service it is about: the client
+    /// may look there next.
+    fn passed_on(
+        &self,
+        asked: &Asked,
+        body: &Bytes,
+        found: Found,
+        switches: &Switches,
+    ) -> Option<(Arc<str>, ServiceKey)> {
+        let (Some(naming), Some(cluster)) = (found.owned, &self.app.cluster) else { return None };
+        let source = forward::passed_on_by(&asked.head.headers, cluster)?;
+        let call = self.call(asked, body, switches).ok()?;
+        let service = naming(&call).ok()?.key();
+        Some((source.into(), service))
+    }
+
+    async fn settle(&self, passed_on: Option<(Arc<str>, ServiceKey)>) {
+        if let (Some((source, service)), Some(cluster)) = (passed_on, &self.app.cluster) {
+            cluster.settle(&source, &service).await;
+        }
     }
 
     /// The other way, for a request without a body; `None` when finding out who asks takes time, or another server has to

@@ -186,7 +186,7 @@ impl Push {
                 Change::Gone { service } => {
                     changed.remove(service.key());
                 }
-                Change::Settings { .. } => {}
+                Change::Made { .. } | Change::Settings { .. } => {}
             }
         }
         if !changed.is_empty() {

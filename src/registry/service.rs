@@ -70,6 +70,11 @@ pub enum Change {
         /// The instance that was there.
         slot: Arc<Slot>,
     },
+    /// The service came, with nothing in it.
+    Made {
+        /// Which.
+        service: Arc<Service>,
+    },
     /// Nothing, but subscribers are to hear of the service all the same.
     Told {
         /// Which.

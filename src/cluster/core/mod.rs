@@ -140,6 +140,8 @@ struct Peer {
     /// Since when.
     telling_ms: u64,
     retry_ms: u64,
+    /// What waits does not wait for more.
+    urgent: bool,
     verifying: bool,
     verify_now: bool,
     fetch: verify::Fetching,
@@ -233,6 +235,28 @@ impl Core {
         for peer in self.peers.values_mut().filter(|peer| peer.up) {
             peer.outbox.add(service, Some(key), now.awake_ms);
         }
+    }
+
+    /// An empty service was made here. That is nothing to other kinds of servers.
+    pub fn note_made(&mut self, service: &ServiceKey, now: Now) {
+        let members = &self.members;
+        let own_kind = |(address, peer): &(&Arc<str>, &mut Peer)| peer.up && members.is_nacre(address);
+        self.peers.iter_mut().filter(own_kind).for_each(|(_, peer)| peer.outbox.add(service, None, now.awake_ms));
+    }
+
+    /// Does not let the member at `to` wait for what it is owed of `service`.
+    pub fn hurry(&mut self, to: &str, service: &ServiceKey, now: Now) -> Vec<Action> {
+        if let Some(peer) = self.peers.get_mut(to).filter(|peer| peer.outbox.holds(service)) {
+            peer.urgent = true;
+            self.tell(now);
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Whether the member at `to` has not heard of all changes of `service` yet.
+    pub fn owes(&self, to: &str, service: &ServiceKey) -> bool {
+        let owes = |peer: &Peer| peer.outbox.holds(service) || peer.telling.contains(service);
+        self.start.may_tell() && self.peers.get(to).is_some_and(|peer| peer.up && owes(peer))
     }
 
     /// What is due.
@@ -396,7 +420,7 @@ impl Core {
     }
 
     fn is_nacre(&self, address: &str) -> bool {
-        self.members.find(address).is_some_and(|member| member.is_nacre())
+        self.members.is_nacre(address)
     }
 
     /// Whether the lists of the member are all that it has to say: those of this kind also say what they took out.

@@ -103,7 +103,7 @@ impl Core {
             peer.up
                 && peer.telling.is_empty()
                 && now.awake_ms >= peer.retry_ms
-                && peer.outbox.is_due(dispatch_ms, now.awake_ms)
+                && (peer.urgent || peer.outbox.is_due(dispatch_ms, now.awake_ms))
         };
         let due: Vec<Arc<str>> = self.peers.iter().filter(|(_, peer)| due(peer)).map(|(to, _)| to.clone()).collect();
         for to in due {
@@ -117,6 +117,7 @@ impl Core {
             return;
         };
         let Some(peer) = self.peers.get_mut(to) else { return };
+        peer.urgent = false;
         let mut told = 0;
         let taken = peer.outbox.take(self.settings.batch_keys, |service, pending| {
             told += match &pending.instances {

@@ -101,7 +101,8 @@ impl Taking<'_> {
             None => merge.from_owner,
         };
         let content = if newer { &told.instance } else { &mine };
-        let healthy = self.healthy(merge, told, slot, mine.healthy);
+        let changed_later = changed_ms.filter(|changed_ms| *changed_ms > slot.changed_ms());
+        let healthy = self.healthy(merge, told, slot, changed_later);
         let instance = if content.healthy == healthy {
             content.clone()
         } else {
@@ -118,14 +119,17 @@ impl Taking<'_> {
         self.steps.push(Step::Told { row: Row::Instance(told.key.clone(), Some(instance)), changed_ms, heard_ms });
     }
 
-    /// The owner of the service says how healthy an instance is; but who has heard of its client of late knows that it
-    /// lives, whoever it is.
-    fn healthy(&self, merge: &Merge, told: &Told, slot: &Slot, mine: bool) -> bool {
-        let late_ms = slot.with(Instance::beat_timeout_ms) / 3 * 2;
-        let heard_here = slot.last_beat_ms() > 0 && self.now.awake_ms.saturating_sub(slot.last_beat_ms()) <= late_ms;
+    /// The owner of the service says how healthy an instance is, and who changed it last; but who has heard of its client of
+    /// late, and after that change, knows that it lives, whoever it is.
+    fn healthy(&self, merge: &Merge, told: &Told, slot: &Slot, changed_later: Option<u64>) -> bool {
+        let (late_ms, mine) = slot.with(|known| (known.beat_timeout_ms() / 3 * 2, known.healthy));
+        let heard_ms = slot.last_beat_ms();
+        let heard_here = heard_ms > 0
+            && self.now.awake_ms.saturating_sub(heard_ms) <= late_ms
+            && changed_later.is_none_or(|changed_ms| self.now.wall_of(heard_ms) > changed_ms.saturating_add(SKEW_MS));
         let heard_ms = told.trace.and_then(|trace| trace.heard_ms);
         let heard_there = heard_ms.is_some_and(|heard_ms| self.now.wall_ms.saturating_sub(heard_ms) <= late_ms);
-        if merge.from_owner {
+        if merge.from_owner || changed_later.is_some() {
             told.instance.healthy || (mine && heard_here)
         } else {
             mine || (told.instance.healthy && heard_there)

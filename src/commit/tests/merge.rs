@@ -205,12 +205,14 @@ fn the_owner_says_how_healthy_instances_are() {
         datum(vec![Told { instance, ..told }], None)
     };
     let healthy = || node.registry.find(&key("g@@s", "1.1.1.1")).unwrap().instance().healthy;
-    node.merge(from_other(sick(1_200_000)));
+    node.registry.find(&key("g@@s", "1.1.1.1")).unwrap().touch(105_000);
+    node.now = Now { awake_ms: 105_000, wall_ms: 1_105_000 };
+    node.merge(from_other(sick(1_100_001)));
     assert!(healthy() && node.list() == pairs(&[("1.1.1.1", "x")]), "all but the health is taken over");
-    node.merge(from_owner(sick(1_200_001)));
-    assert!(healthy(), "its client was heard of here just now");
-    node.now = Now { awake_ms: 111_000, wall_ms: 1_111_000 };
-    node.merge(from_owner(sick(1_200_002)));
+    node.merge(from_owner(sick(1_100_002)));
+    assert!(healthy(), "its client was heard of here since");
+    node.now = Now { awake_ms: 116_000, wall_ms: 1_116_000 };
+    node.merge(from_owner(sick(1_100_003)));
     assert!(!healthy());
     let done = node.run(Command::PeerHealth(ServiceKey::new("public", "g@@s"), vec![("1.1.1.1".into(), 80, true)]));
     assert!(healthy() && done.rows.len() == 1 && done.origin == Origin::Peer);

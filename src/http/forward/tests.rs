@@ -5,11 +5,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::cluster::members::Members;
 use crate::cluster::peer::fake::{Does, Fake, answer, nobody};
 use crate::http::auth::Options;
 use crate::http::call::App;
 use crate::http::world;
 use crate::model::Row;
+use crate::model::member::Member;
 use crate::model::peer::{Gap, Phase, Standing};
 use crate::model::settings::{Setting, SettingKey, Switches};
 

@@ -6,7 +6,7 @@ use hyper::header::HeaderMap;
 use super::*;
 use crate::http::auth::Options;
 use crate::http::world::{Heard, World, options, send};
-use crate::model::peer::{Gap, Phase, Removed, Standing, Told, Trace};
+use crate::model::peer::{Removed, Told, Trace};
 use crate::model::{Instance, InstanceKey, ServiceKey};
 
 const MEMBER: &str = "127.0.0.2";
