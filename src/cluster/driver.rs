@@ -49,6 +49,10 @@ impl Notes {
                 Change::Put { service, slot, .. } | Change::Removed { service, slot } if slot.is_ephemeral() => {
                     changed.instances.insert(slot.key(service.key()));
                 }
+                // All else of a persistent one is agreed on.
+                Change::Put { service, slot, by_health: true, .. } => {
+                    changed.instances.insert(slot.key(service.key()));
+                }
                 Change::Made { service } => drop(changed.services.insert(service.key().clone())),
                 _ => {}
             }

@@ -284,7 +284,7 @@ impl Batch {
             if renew {
                 slot.touch(now.awake_ms);
             }
-            changes.push(Change::Put { service, slot, new: false });
+            changes.push(Change::Put { service, slot, new: false, by_health: false });
         }
         let services = self.told_of.iter().filter_map(|key| registry.find_service(key));
         changes.extend(services.map(|service| Change::Told { service }));
@@ -299,7 +299,10 @@ fn apply(registry: &Registry, row: Row, now: Now, how: How, cause: Cause) -> Opt
         How::Here { renew } => (now.awake_ms, renew),
         How::Told { heard_ms, .. } => (heard_ms, false),
     };
-    let change = registry.apply(row, beat_ms, renew)?;
+    let mut change = registry.apply(row, beat_ms, renew)?;
+    if let Change::Put { by_health, .. } = &mut change {
+        *by_health = cause.of_health().is_some();
+    }
     trace(registry, &change, now, how, cause);
     if let Change::Put { service, .. } | Change::Settings { service } = &change
         && registry.service_count() > known
@@ -336,7 +339,7 @@ fn stamp(row: &mut Row, how: How, cause: Cause, registry: &Registry, now: Now) {
 /// Notes when clients were heard of, and what was taken out when.
 fn trace(registry: &Registry, change: &Change, now: Now, how: How, cause: Cause) {
     match change {
-        Change::Put { service, slot, new } if slot.is_ephemeral() => {
+        Change::Put { service, slot, new, .. } if slot.is_ephemeral() => {
             if let How::Told { heard_ms, .. } = how {
                 slot.hear(heard_ms);
                 if *new && heard_ms == 0 {

@@ -43,7 +43,7 @@ impl From<&Command> for Cause {
 
 impl Cause {
     /// Why the health of an instance is another now; `None` when it need not be.
-    fn of_health(self) -> Option<&'static str> {
+    pub(super) fn of_health(self) -> Option<&'static str> {
         match self {
             Cause::Beat => Some("a beat came"),
             Cause::Silence => Some("no beat came"),
@@ -57,7 +57,7 @@ impl Cause {
 /// Logs a change that took effect.
 pub(super) fn tell(change: &Change, cause: Cause) {
     match change {
-        Change::Put { service, slot, new } => put(service.key(), slot, *new, cause),
+        Change::Put { service, slot, new, .. } => put(service.key(), slot, *new, cause),
         Change::Removed { service, slot } => {
             let key = service.key();
             if cause == Cause::Silence {

@@ -261,6 +261,14 @@ impl Consensus {
         self.inner.caught_up.load(Ordering::Acquire)
     }
 
+    /// The number of the last entry that this server has carried out; `None` before the first, and while the group is being
+    /// restarted after a fault.
+    pub fn carried_out(&self) -> Option<u64> {
+        let running = self.inner.running.try_read().ok()?;
+        let metrics = running.raft.metrics();
+        metrics.borrow().last_applied.map(|position| position.index)
+    }
+
     /// Why clients are not served yet; `None` once this server [has caught up](Self::has_caught_up) or serves anyway.
     pub fn obstacle(&self) -> Option<&'static str> {
         let serves = self.has_caught_up() || self.inner.serves_anyway.load(Ordering::Acquire);

@@ -216,6 +216,15 @@ impl Consensus {
         }
     }
 
+    /// Waits until this server has carried out the entry of that number, `limit` at most: another server has shown what came
+    /// of it.
+    pub async fn wait_for(&self, index: u64, limit: Duration) {
+        if self.carried_out().is_none_or(|at| at < index) {
+            // The reader may see older data then.
+            let _ = tokio::time::timeout(limit, self.applied(index, Instant::now() + limit)).await;
+        }
+    }
+
     /// Waits until this server has carried out all that was agreed on before the call; `false` if it can't within `limit`.
     pub async fn catch_up(&self, limit: Duration) -> bool {
         let catching_up = async {

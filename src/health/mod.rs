@@ -68,7 +68,7 @@ impl Inbox {
     pub fn note(&self, changes: &[Change]) {
         let mut waiting = self.0.lock();
         for change in changes {
-            let Change::Put { service, slot, new } = change else { continue };
+            let Change::Put { service, slot, new, .. } = change else { continue };
             if slot.is_ephemeral() {
                 waiting.ephemeral.push((service.clone(), slot.clone()));
             } else if *new {

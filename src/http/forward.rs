@@ -11,7 +11,7 @@ use hyper::header::{
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
-use super::call::{CLIENT_AGENT, Call, Named};
+use super::call::{App, CLIENT_AGENT, Call, Named};
 use super::params::BodyParams;
 use super::reply::Reply;
 use crate::cluster::Cluster;
@@ -35,6 +35,10 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 /// In the agent of members.
 const SERVER: &str = "Nacos-Server";
 const NO_AGENT: HeaderValue = HeaderValue::from_static("");
+/// The number of the last entry of the group's log that the sender has carried out, between servers of this kind.
+const CARRIED_OUT: HeaderName = HeaderName::from_static("nacre-carried-out");
+/// So long a server waits at most to have carried out what the other has.
+pub(super) const SETTLE: Duration = Duration::from_millis(500);
 /// Parameters that say how the others are to be read: set anew, because the others are written anew.
 const READING: [&str; 2] = ["encoding", "nofix"];
 /// In the refusal of a server that does not own the service either.
@@ -113,9 +117,13 @@ pub(super) async fn pass_on(call: &Call<'_>, cluster: &Cluster, naming: Naming) 
         let heard = members.heard(owner);
         let own_kind = members.is_nacre(owner);
         let outgoing = outgoing(call, own_kind)?;
+        let group = call.app.consensus.as_ref();
         match peers.send_from(place, outgoing).await {
             Ok(answer) if is_void(&answer) => return None,
             Ok(answer) if own_kind => {
+                if let (Some(group), Some(index)) = (group, carried_out(&answer.headers)) {
+                    group.wait_for(index, SETTLE).await;
+                }
                 let label = answer.headers.get(CONTENT_TYPE);
                 return Some(Reply::of_owner(answer.status, label, answer.body));
             }
@@ -145,6 +153,19 @@ fn is_void(answer: &Incoming) -> bool {
     answer.is_too_large() || answer.is_not_there() || (answer.is_bad_request() && misdirected())
 }
 
+/// How far the sender of these headers has carried out what servers agree on.
+pub(super) fn carried_out(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CARRIED_OUT)?.to_str().ok()?.parse().ok()
+}
+
+/// The same of this server, for whoever passes requests on to it or answers them: who writes here and reads there finds
+/// what was written.
+pub(super) fn note_carried_out(app: &App, headers: &mut HeaderMap) {
+    if let Some(index) = app.consensus.as_ref().and_then(|group| group.carried_out()) {
+        headers.insert(CARRIED_OUT, index.into());
+    }
+}
+
 /// Who passed `call` on, if it is a server of this kind: its client is to find on it what the request changed.
 pub(super) fn passed_on_by<'h>(headers: &'h HeaderMap, cluster: &Cluster) -> Option<&'h str> {
     headers.get(CLIENT_AGENT)?;
@@ -160,6 +181,7 @@ fn outgoing(call: &Call<'_>, own_kind: bool) -> Option<Outgoing> {
     let mut headers = headers_of(call);
     if own_kind {
         // The place for it is taken by that of this server.
+        note_carried_out(call.app, &mut headers);
         headers.insert(CLIENT_AGENT, HeaderValue::from_str(call.agent_text()).unwrap_or(NO_AGENT));
     }
     let body = if in_body || call.body.is_empty() {

@@ -323,7 +323,7 @@ impl Router {
             Err(reply) => return Answering::now(self.respond(&asked, reply)),
             Ok(found) => found,
         };
-        if body.is_end_stream() || !is_read(&asked.head, found) {
+        if (body.is_end_stream() || !is_read(&asked.head, found)) && self.lacks(&asked, found).is_none() {
             match self.handle_at_once(&asked, found, &switches) {
                 Some(Ok(Step::Answer(reply))) => return Answering::now(self.respond(&asked, reply)),
                 Some(step) => {
@@ -331,8 +331,8 @@ impl Router {
                     let passed_on = self.passed_on(&asked, &Bytes::new(), found, &switches);
                     return Answering::later(async move {
                         let reply = router.finish(step, &asked.conn).await;
-                        router.settle(passed_on).await;
-                        router.respond(&asked, reply)
+                        let settled = router.settle(passed_on).await;
+                        router.respond_to(&asked, reply, settled)
                     });
                 }
                 None => {}
@@ -340,6 +340,7 @@ impl Router {
         }
         let router = self.clone();
         Answering::later(async move {
+            let mut settled = false;
             let reply = match router.body(&asked, body, found).await {
                 Ok(body) => {
                     let passed_on = router.passed_on(&asked, &body, found, &switches);
@@ -347,18 +348,26 @@ impl Router {
                     // While a write waits for the store, only what it needs is kept.
                     drop(body);
                     let reply = router.finish(step, &asked.conn).await;
-                    router.settle(passed_on).await;
+                    settled = router.settle(passed_on).await;
                     reply
                 }
                 Err(error) => Reply::unread(&error),
             };
-            router.respond(&asked, reply)
+            router.respond_to(&asked, reply, settled)
         })
     }
 
     fn respond(&self, asked: &Asked, reply: Reply) -> Response<Full<Bytes>> {
+        self.respond_to(asked, reply, false)
+    }
+
+    /// `passed_on`: to a server of this kind.
+    fn respond_to(&self, asked: &Asked, reply: Reply, passed_on: bool) -> Response<Full<Bytes>> {
         let Asked { head, began, number, conn } = asked;
         let mut response = reply.into_response(&head.method, &head.headers);
+        if passed_on {
+            forward::note_carried_out(&self.app, response.headers_mut());
+        }
         cors::permit(&self.app.live.origins(), &head.method, &head.headers, &mut response);
         self.app.traffic.note(*number, response.status().as_u16(), began.elapsed());
         answered::note(head, conn, *began, &response);
@@ -387,6 +396,9 @@ impl Router {
         match self.app.auth.admit(&call, found.access).await {
             Ok(caller) => call.caller = caller,
             Err(refusal) => return Ok(Step::Answer(refusal)),
+        }
+        if let (Some(index), Some(group)) = (self.lacks(asked, found), &self.app.consensus) {
+            group.wait_for(index, forward::SETTLE).await;
         }
         if let (Some(naming), Some(cluster)) = (found.owned, &self.app.cluster) {
             match forward::way(&call, cluster, naming) {
@@ -418,10 +430,22 @@ impl Router {
         Some((source.into(), service))
     }
 
-    async fn settle(&self, passed_on: Option<(Arc<str>, ServiceKey)>) {
-        if let (Some((source, service)), Some(cluster)) = (passed_on, &self.app.cluster) {
-            cluster.settle(&source, &service).await;
-        }
+    /// Whether there was somebody.
+    async fn settle(&self, passed_on: Option<(Arc<str>, ServiceKey)>) -> bool {
+        let (Some((source, service)), Some(cluster)) = (passed_on, &self.app.cluster) else { return false };
+        cluster.settle(&source, &service).await;
+        true
+    }
+
+    /// The number of an entry that the sender has carried out, which may be why it passes the request on, and this server has
+    /// not.
+    fn lacks(&self, asked: &Asked, found: Found) -> Option<u64> {
+        let (Some(_), Some(group), Some(cluster)) = (found.owned, &self.app.consensus, &self.app.cluster) else {
+            return None;
+        };
+        let index = forward::carried_out(&asked.head.headers)?;
+        forward::passed_on_by(&asked.head.headers, cluster)?;
+        group.carried_out().is_none_or(|at| at < index).then_some(index)
     }
 
     /// The other way, for a request without a body; `None` when finding out who asks takes time, or another server has to

@@ -19,7 +19,7 @@ pub struct Datum {
 /// What is told of an instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
-    /// Always an ephemeral one.
+    /// An ephemeral one; among parts of lists also a persistent one, whose health alone is told.
     pub key: InstanceKey,
     /// What it holds.
     pub instance: Arc<Instance>,

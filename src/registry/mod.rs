@@ -206,7 +206,7 @@ impl Registry {
                 if new {
                     self.instances.fetch_add(1, Ordering::Relaxed);
                 }
-                Some(Change::Put { service, slot, new })
+                Some(Change::Put { service, slot, new, by_health: false })
             }
             Row::Instance(key, None) => {
                 let service = self.find_service(&key.service)?;

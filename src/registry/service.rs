@@ -62,6 +62,8 @@ pub enum Change {
         slot: Arc<Slot>,
         /// It was not there before.
         new: bool,
+        /// By what is known of its health, and nothing else is different.
+        by_health: bool,
     },
     /// An instance went.
     Removed {

@@ -100,7 +100,9 @@ fn write_told(told: &Told, service: &str, own: bool, out: &mut Vec<u8>) {
     json::boolean(instance.healthy, out);
     out.extend_from_slice(br#","enabled":"#);
     json::boolean(instance.enabled, out);
-    out.extend_from_slice(br#","ephemeral":true,"clusterName":"#);
+    out.extend_from_slice(br#","ephemeral":"#);
+    json::boolean(told.key.ephemeral, out);
+    out.extend_from_slice(br#","clusterName":"#);
     json::string(host.cluster, out);
     out.extend_from_slice(br#","serviceName":"#);
     json::string(service, out);

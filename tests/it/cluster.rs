@@ -3,11 +3,13 @@
 mod check;
 mod churn;
 mod clients;
+mod conformance;
 mod empty;
 mod fake;
 mod kill;
 mod lan;
 mod mixed;
+mod own_writes;
 mod partition;
 mod raft;
 mod spread;

@@ -2,6 +2,7 @@
 //! tests/conformance-auth/ need a server with authentication on.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -64,7 +65,31 @@ fn folder(name: &str) {
 fn replay_all(root: &Path, name: &str, server: &Server, later: &[(&str, &str)]) {
     let cases = cases(root, name);
     assert!(!cases.is_empty(), "no case in {name}");
-    let address = server.address();
+    let faults = faults(&cases, server.address(), later, THREADS);
+    assert!(
+        faults.is_empty(),
+        "{} of {} recorded cases of {name} do not hold:\n{}",
+        faults.len(),
+        cases.len(),
+        faults.join("\n")
+    );
+}
+
+/// All that were recorded without authentication.
+pub(crate) fn all_cases() -> Vec<(String, Case)> {
+    let folders =
+        fs::read_dir(root()).expect("the recorded cases").map(|entry| entry.expect("a readable folder").path());
+    let folders = folders.filter(|folder| folder.is_dir());
+    folders.flat_map(|folder| cases(&root(), &folder.file_name().expect("a name").to_string_lossy())).collect()
+}
+
+/// What does not hold of `cases` on the server at `address`.
+pub(crate) fn faults(
+    cases: &[(String, Case)],
+    address: SocketAddr,
+    later: &[(&str, &str)],
+    threads: usize,
+) -> Vec<String> {
     let (alone, together): (Vec<_>, Vec<_>) = cases.iter().partition(|(_, case)| case.alone);
     let next = AtomicUsize::new(0);
     let worker = || {
@@ -75,7 +100,7 @@ fn replay_all(root: &Path, name: &str, server: &Server, later: &[(&str, &str)]) 
         faults
     };
     let mut faults: Vec<String> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..THREADS).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not panic")).collect()
     });
     for (name, case) in alone {
@@ -85,13 +110,7 @@ fn replay_all(root: &Path, name: &str, server: &Server, later: &[(&str, &str)]) 
     for fault in &faults {
         println!("FAIL  {fault}");
     }
-    assert!(
-        faults.is_empty(),
-        "{} of {} recorded cases of {name} do not hold:\n{}",
-        faults.len(),
-        cases.len(),
-        faults.join("\n")
-    );
+    faults
 }
 
 #[test]

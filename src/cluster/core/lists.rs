@@ -23,7 +23,7 @@ pub(super) fn nothing(registry: &Registry, key: &ServiceKey, now: Now) -> Datum 
     Datum { service: key.clone(), told: Vec::new(), removed: removed(registry, key, now) }
 }
 
-/// What is known of some instances of a service.
+/// What is known of some instances of a service, persistent ones too.
 pub(super) fn some<'a>(
     registry: &Registry,
     key: &ServiceKey,
@@ -35,7 +35,7 @@ pub(super) fn some<'a>(
     let mut datum = Datum { service: key.clone(), told: Vec::new(), removed: None };
     let mut gone = Vec::new();
     for key in instances {
-        let found = service.as_ref().and_then(|s| Some((s, s.find(&key.cluster, &key.ip, key.port, true)?)));
+        let found = service.as_ref().and_then(|s| Some((s, s.find(&key.cluster, &key.ip, key.port, key.ephemeral)?)));
         match found {
             Some((service, slot)) => datum.told.push(told(service, &slot, view, now)),
             None => gone.extend(registry.removals().when(key).map(|removed_ms| (key.clone(), removed_ms))),

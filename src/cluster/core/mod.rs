@@ -230,9 +230,15 @@ impl Core {
         std::mem::take(&mut self.actions)
     }
 
-    /// An instance was changed or taken out here; everybody is to be told.
+    /// An instance was changed or taken out here; everybody is to be told. The health of a persistent one is what its owner
+    /// finds, and other kinds of servers ask for it themselves.
     pub fn note(&mut self, service: &ServiceKey, key: &InstanceKey, now: Now) {
-        for peer in self.peers.values_mut().filter(|peer| peer.up) {
+        if !key.ephemeral && !self.view.is_owner(&service.name) {
+            return;
+        }
+        let members = &self.members;
+        let hears = |(address, peer): &(&Arc<str>, &mut Peer)| peer.up && (key.ephemeral || members.is_nacre(address));
+        for (_, peer) in self.peers.iter_mut().filter(hears) {
             peer.outbox.add(service, Some(key), now.awake_ms);
         }
     }
@@ -387,7 +393,7 @@ impl Core {
                     trace.heard_ms.map_or(0, |heard_ms| now.awake_before(now.wall_ms.saturating_sub(heard_ms)));
                 trace.changed_ms > slot.changed_ms() || heard_ms > slot.last_beat_ms().saturating_add(NEWS_MS)
             };
-            let told = datum.told.iter().filter(|told| is_new(told)).map(|told| &told.key);
+            let told = datum.told.iter().filter(|told| told.key.ephemeral && is_new(told)).map(|told| &told.key);
             let removed = datum.removed.iter().flat_map(|removed| removed.keys.iter().map(|(key, _)| key));
             let removed = removed.filter(|key| self.registry.find(key).is_some());
             let keys = told.chain(removed);

@@ -60,6 +60,9 @@ impl Taking<'_> {
 
     fn told(&mut self, merge: &Merge, told: &Told, service: Option<&Service>) {
         let key = &told.key;
+        if !key.ephemeral && key.service == merge.datum.service {
+            return self.persistent(merge, told, service);
+        }
         let fits = key.ephemeral && key.service == merge.datum.service && is_cluster_name(&key.cluster);
         if !fits || check_size(&Row::Instance(key.clone(), Some(told.instance.clone()))).is_err() {
             tracing::debug!(service = &*key.service.name, ip = &*key.ip, "a peer told of an instance that can't be");
@@ -68,6 +71,18 @@ impl Taking<'_> {
         match service.and_then(|service| service.find(&key.cluster, &key.ip, key.port, true)) {
             Some(slot) => self.known(merge, told, &slot),
             None => self.unknown(merge, told),
+        }
+    }
+
+    /// What a persistent instance is, is agreed on; how healthy, its owner finds out.
+    fn persistent(&mut self, merge: &Merge, told: &Told, service: Option<&Service>) {
+        let key = &told.key;
+        let found = service.and_then(|service| service.find(&key.cluster, &key.ip, key.port, false));
+        let Some(slot) = found.filter(|_| merge.from_owner && told.trace.is_some()) else { return };
+        let (mine, healthy) = (slot.instance(), told.instance.healthy);
+        if mine.healthy != healthy {
+            let row = Row::Instance(key.clone(), Some(Arc::new(Instance { healthy, ..(*mine).clone() })));
+            self.steps.push(Step::Told { row, changed_ms: slot.changed_ms(), heard_ms: 0 });
         }
     }
 

@@ -132,7 +132,7 @@ impl<'de> Visitor<'de> for One {
         while let Some(name) = map.next_key::<Loose<'de>>()? {
             match name.text().as_deref() {
                 Some("key") => self.settle(map.next_value::<Loose<'de>>()?).map_err(A::Error::custom)?,
-                Some("value") => told = Some(map.next_value_seed(Value(Rows::of(&self.service)?))?),
+                Some("value") => told = Some(map.next_value_seed(Value(Rows::of(&self.service, self.part)?))?),
                 Some("whole") if self.part => whole = Some(map.next_value::<bool>()?),
                 Some("removed") => removed = map.next_value::<Option<RemovedRow<'de>>>()?,
                 _ => {
@@ -203,14 +203,16 @@ struct Rows {
     /// The cluster of the last instance.
     cluster: Arc<str>,
     clusters: HashSet<Arc<str>>,
+    /// Persistent ones are read as well.
+    persistent_too: bool,
     /// For the ordinary id.
     id: Vec<u8>,
 }
 
 impl Rows {
-    fn of<E: serde::de::Error>(service: &Option<ServiceKey>) -> Result<Self, E> {
+    fn of<E: serde::de::Error>(service: &Option<ServiceKey>, persistent_too: bool) -> Result<Self, E> {
         let service = service.clone().ok_or_else(|| E::custom("a part has its key behind its value, or none"))?;
-        Ok(Self { service, cluster: DEFAULT_CLUSTER.into(), clusters: HashSet::new(), id: Vec::new() })
+        Ok(Self { service, cluster: DEFAULT_CLUSTER.into(), clusters: HashSet::new(), persistent_too, id: Vec::new() })
     }
 
     fn cluster(&mut self, name: &str) -> Arc<str> {
@@ -221,10 +223,11 @@ impl Rows {
         self.cluster.clone()
     }
 
-    /// `Ok(None)` for a persistent one.
+    /// `Ok(None)` for a persistent one that is not wanted.
     fn told(&mut self, row: Row<'_>) -> Result<Option<Told>, String> {
         let Row { instance_id, ip, port, weight, healthy, enabled, ephemeral, marked, .. } = row;
-        if !ephemeral.truth(true).ok_or("ephemeral is no truth value")? {
+        let ephemeral = ephemeral.truth(true).ok_or("ephemeral is no truth value")?;
+        if !ephemeral && !self.persistent_too {
             return Ok(None);
         }
         let cluster = row.cluster_name.text().filter(|name| !name.is_empty());
@@ -233,7 +236,7 @@ impl Rows {
             cluster: self.cluster(cluster.as_deref().unwrap_or(DEFAULT_CLUSTER)),
             ip: address(ip)?.as_ref().into(),
             port: port_of(&port)?,
-            ephemeral: true,
+            ephemeral,
         };
         let weight = weight.real(1.0).ok_or("weight is no number")?;
         let instance = Instance {
@@ -366,7 +369,7 @@ struct RemovedKey<'a> {
 impl RemovedRow<'_> {
     fn removed(self, service: &ServiceKey) -> Result<Removed, String> {
         let mut rows =
-            Rows::of::<serde::de::value::Error>(&Some(service.clone())).map_err(|fault| fault.to_string())?;
+            Rows::of::<serde::de::value::Error>(&Some(service.clone()), false).map_err(|fault| fault.to_string())?;
         let key = |row: RemovedKey<'_>| {
             let cluster = row.cluster_name.text().filter(|name| !name.is_empty());
             let key = InstanceKey {

@@ -21,7 +21,7 @@ impl World {
     }
 
     fn apply(&mut self, row: Row) {
-        if let Some(Change::Put { service, slot, new: true }) = self.registry.apply(row, self.now_ms, true) {
+        if let Some(Change::Put { service, slot, new: true, .. }) = self.registry.apply(row, self.now_ms, true) {
             self.schedule.watch(service, slot, self.now_ms, &self.params);
         }
     }
