@@ -38,8 +38,9 @@ const NOT_INITIALIZED: &str = "Distro protocol is not initialized";
 
 /// Requests of members that are answered at a time: each may hold lists in memory.
 const MAX_ASKED: usize = 64;
-/// Who passed a request on gets its answer after this even if it could not be told of the change.
-const SETTLE: Duration = Duration::from_millis(500);
+/// So long the two servers that a request passes wait for each other at most before it is answered: the one to hear of the
+/// change, and each to have carried out what the other has of what is agreed on.
+pub const SETTLE: Duration = Duration::from_millis(500);
 
 /// What a cluster is made of.
 pub struct Parts {

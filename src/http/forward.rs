@@ -14,11 +14,11 @@ use hyper::header::{
 use super::call::{App, CLIENT_AGENT, Call, Named};
 use super::params::BodyParams;
 use super::reply::Reply;
-use crate::cluster::Cluster;
 use crate::cluster::message::Failure;
 use crate::cluster::ownership::Owner;
 use crate::cluster::peer::query::Query;
 use crate::cluster::peer::{Bounds, Incoming, Outgoing, REQUEST_SOURCE};
+use crate::cluster::{Cluster, SETTLE};
 use crate::error::Result;
 use crate::model::member::State;
 
@@ -37,8 +37,6 @@ const SERVER: &str = "Nacos-Server";
 const NO_AGENT: HeaderValue = HeaderValue::from_static("");
 /// The number of the last entry of the group's log that the sender has carried out, between servers of this kind.
 const CARRIED_OUT: HeaderName = HeaderName::from_static("nacre-carried-out");
-/// So long a server waits at most to have carried out what the other has.
-pub(super) const SETTLE: Duration = Duration::from_millis(500);
 /// Parameters that say how the others are to be read: set anew, because the others are written anew.
 const READING: [&str; 2] = ["encoding", "nofix"];
 /// In the refusal of a server that does not own the service either.

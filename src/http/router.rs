@@ -32,6 +32,7 @@ use super::path::{self, Path};
 use super::reply::Reply;
 use super::traffic::Traffic;
 use super::{actuator, answered, core, cors, cs, gate, ui};
+use crate::cluster::SETTLE;
 use crate::consensus::MAX_MESSAGE_BYTES;
 use crate::error::Result;
 use crate::model::ServiceKey;
@@ -398,7 +399,7 @@ impl Router {
             Err(refusal) => return Ok(Step::Answer(refusal)),
         }
         if let (Some(index), Some(group)) = (self.lacks(asked, found), &self.app.consensus) {
-            group.wait_for(index, forward::SETTLE).await;
+            group.wait_for(index, SETTLE).await;
         }
         if let (Some(naming), Some(cluster)) = (found.owned, &self.app.cluster) {
             match forward::way(&call, cluster, naming) {

@@ -283,6 +283,63 @@ mod tests {
     }
 
     #[test]
+    fn who_is_waited_for_does_not_wait() {
+        let (mut core, _) = core();
+        let service = key("a").service;
+        assert!(!core.owes(OTHER, &service));
+        core.note(&service, &key("a"), at(10));
+        assert!(core.owes(OTHER, &service) && !core.owes("10.0.0.9:8848", &service));
+        assert!(calls(core.tick(at(11))).is_empty(), "others may join it");
+        let told = calls(core.hurry(OTHER, &service, at(12)));
+        let [(id, Request::Changes(_))] = &told[..] else { panic!("{told:?}") };
+        assert!(core.owes(OTHER, &service), "it is on its way");
+        // What comes meanwhile goes with the next message, which does not wait either.
+        core.note(&service, &key("a"), at(13));
+        assert!(calls(core.hurry(OTHER, &service, at(14))).is_empty());
+        core.answered(*id, Ok(Answer::Done), at(15));
+        assert!(core.owes(OTHER, &service));
+        let told = calls(core.tick(at(16)));
+        core.answered(told[0].0, Ok(Answer::Done), at(17));
+        assert!(!core.owes(OTHER, &service));
+    }
+
+    #[test]
+    fn a_service_made_empty_is_told_to_servers_of_this_kind() {
+        let (mut core, members) = core();
+        let made = ServiceKey::new("public", "g@@made");
+        core.registry.ensure_service(&made);
+        core.note_made(&made, at(10));
+        let told = calls(core.tick(at(200)));
+        let [(id, Request::Changes(parts))] = &told[..] else { panic!("{told:?}") };
+        assert!(parts.len() == 1 && parts[0].whole && parts[0].datum.told.is_empty(), "{parts:?}");
+        core.answered(*id, Ok(Answer::Done), at(201));
+        members.note_report(OTHER, Extend { version: Some("1.4.8".into()), ..Extend::default() }, 1);
+        core.note_made(&made, at(300));
+        assert!(calls(core.tick(at(500))).is_empty());
+    }
+
+    #[test]
+    fn the_owner_tells_of_the_health_of_persistent_instances() {
+        let (mut core, members) = core();
+        let names = || (0..).map(|number| format!("p{number}"));
+        for is_owner in [true, false] {
+            let owned = |name: &String| members.view().is_owner(&key(name).service.name) == is_owner;
+            let key = InstanceKey { ephemeral: false, ..key(&names().find(owned).unwrap()) };
+            let sick = Instance { healthy: false, ..Instance::default() };
+            core.registry.apply(Row::Instance(key.clone(), Some(Arc::new(sick))), 1, false);
+            core.note(&key.service, &key, at(10));
+            let told = calls(core.tick(at(200)));
+            let mut health = Vec::new();
+            for (_, request) in told {
+                let Request::Changes(parts) = request else { panic!("{request:?}") };
+                let told = parts.into_iter().flat_map(|part| part.datum.told);
+                health.extend(told.map(|told| (told.key, told.instance.healthy)));
+            }
+            assert_eq!(health, if is_owner { vec![(key, false)] } else { vec![] });
+        }
+    }
+
+    #[test]
     fn whoever_does_not_know_what_a_report_is_owns_nothing() {
         let (mut core, members) = core();
         for second in 1..=4 {

@@ -367,6 +367,34 @@ async fn bodies_other_than_forms_are_kept_and_large_forms_stay_forms() {
 }
 
 #[tokio::test]
+async fn an_owner_of_this_kind_hears_who_asks_and_its_words_are_kept() {
+    for (label, kept) in [
+        ("text/plain;charset=UTF-8", "text/plain;charset=UTF-8"),
+        ("application/json", "application/json"),
+        ("image/png", "application/json;charset=UTF-8"),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: {label}\r\nContent-Length: 2\r\n\r\nok");
+        let fake = Fake::start(move |_, _| Does::Says(answer.clone().into_bytes())).await;
+        let world = World::start(&[&fake.address]).await;
+        let service = world.service(&fake.address);
+        let ask =
+            format!("POST /nacos/v1/ns/instance?serviceName={service}&ip=10.1.0.1&port=80 HTTP/1.1\r\nHost: a\r\n");
+        let ask =
+            format!("{ask}User-Agent: Nacos-Java-Client:v1.4.8\r\nNacre-Client-Agent: x\r\nConnection: close\r\n\r\n");
+        let answer = world.ask(&ask).await;
+        assert!(answer.to_lowercase().contains("content-type: application/json;charset=utf-8\r\n"), "{answer}");
+        let standing = Standing { phase: Phase::Ready, gap: Gap { from_ms: 0, to_ms: 0 } };
+        let extend = crate::model::member::Extend { standing: Some(standing), ..Default::default() };
+        world.members().note_report(&fake.address, extend, 1);
+        let answer = world.ask(&ask).await;
+        assert!(answer.contains(&format!("content-type: {kept}\r\n")), "{answer}");
+        let (_, headers, _) = parts(&fake.asked()[1]);
+        let agents: Vec<_> = headers.iter().filter(|header| header.starts_with("nacre-client-agent")).collect();
+        assert_eq!(agents, ["nacre-client-agent: Nacos-Java-Client:v1.4.8"]);
+    }
+}
+
+#[tokio::test]
 async fn many_parameters_are_sent_once_each() {
     let fake = Fake::saying(200, "ok").await;
     let world = World::start(&[&fake.address]).await;
