@@ -1,4 +1,5 @@
-//! What a cluster of three costs and how fast it is, with 100,000 instances in services of 10 and in services of 10,000.
+//! What a cluster of three costs and how fast it is, with 100,000 instances in services of 10 and in services of 10,000; and
+//! how many registrations it takes a second.
 //!
 //! `cargo bench --bench cluster -- [--instances N] [--changes N] [--seconds N]`
 //!
@@ -18,6 +19,8 @@ mod figures;
 mod run;
 #[path = "cluster/servers.rs"]
 mod servers;
+#[path = "cluster/writes.rs"]
+mod writes;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,6 +40,8 @@ pub(crate) struct Options {
     changes: u64,
     /// Of an idle cluster, and so of rounds of checksums.
     idle: Duration,
+    /// Of each kind of write.
+    writes: Duration,
     smoke: bool,
 }
 
@@ -57,9 +62,21 @@ fn main() -> ExitCode {
 
 fn options(args: &[String]) -> Result<Options> {
     if !args.iter().any(|arg| arg == "--bench") {
-        return Ok(Options { instances: 400, changes: 6, idle: Duration::from_millis(5_500), smoke: true });
+        return Ok(Options {
+            instances: 400,
+            changes: 6,
+            idle: Duration::from_millis(5_500),
+            writes: Duration::from_millis(200),
+            smoke: true,
+        });
     }
-    let mut options = Options { instances: 100_000, changes: 200, idle: Duration::from_secs(30), smoke: false };
+    let mut options = Options {
+        instances: 100_000,
+        changes: 200,
+        idle: Duration::from_secs(30),
+        writes: Duration::from_secs(4),
+        smoke: false,
+    };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut number = || {
@@ -83,5 +100,5 @@ fn all(options: &Options) -> Result<()> {
         let services = (options.instances / size).max(1);
         measure(Shape { services, size: *size }, options)?;
     }
-    Ok(())
+    writes::measure(options)
 }

@@ -84,13 +84,17 @@ fn wait_all(servers: &[Server], wanted: u64) -> Result<Duration> {
     Ok(began.elapsed())
 }
 
+/// For the homes of servers.
+pub(crate) fn folder() -> Result<tempfile::TempDir> {
+    let place = env!("CARGO_TARGET_TMPDIR");
+    let folder = fs::create_dir_all(place).and_then(|()| tempfile::Builder::new().prefix("cluster-").tempdir_in(place));
+    folder.map_err(|error| format!("no folder for the data: {error}"))
+}
+
 /// Measures all and prints it.
 pub(crate) fn measure(shape: Shape, options: &Options) -> Result<()> {
-    let place = env!("CARGO_TARGET_TMPDIR");
-    fs::create_dir_all(place).map_err(|error| format!("no folder for the data: {error}"))?;
-    let folder = tempfile::Builder::new().prefix("cluster-").tempdir_in(place);
-    let folder = folder.map_err(|error| format!("no folder for the data: {error}"))?;
-    let mut servers = servers::start(folder.path())?;
+    let folder = folder()?;
+    let mut servers = servers::start(folder.path(), 3)?;
     println!("## {} services of {} instances", shape.services, shape.size);
     fill(&servers, shape)?;
     let idle = rest(&servers, options)?;

@@ -95,13 +95,13 @@ fn free_port(from: u16) -> Result<u16> {
     (from..PORTS.end).find(free).ok_or_else(|| "no free port".to_owned())
 }
 
-/// Three that serve, with their homes in `folder`.
-pub(crate) fn start(folder: &Path) -> Result<Vec<Server>> {
+/// So many that serve, with their homes in `folder`; one stands alone.
+pub(crate) fn start(folder: &Path, count: usize) -> Result<Vec<Server>> {
     let fault = |error: std::io::Error| format!("no home for a server: {error}");
     let spread = u16::try_from(std::process::id() % 20_000).unwrap_or_default();
     let mut next = PORTS.start + spread;
     let mut servers = Vec::new();
-    for number in 0..3 {
+    for number in 0..count {
         let port = free_port(next)?;
         next = port + 1;
         let home = folder.join(number.to_string());
@@ -110,7 +110,9 @@ pub(crate) fn start(folder: &Path) -> Result<Vec<Server>> {
     }
     let members: String = servers.iter().map(|server| format!("{}\n", server.address)).collect();
     for server in &mut servers {
-        fs::write(server.home.join("conf/cluster.conf"), &members).map_err(fault)?;
+        if count > 1 {
+            fs::write(server.home.join("conf/cluster.conf"), &members).map_err(fault)?;
+        }
         server.spawn()?;
     }
     servers.iter_mut().try_for_each(Server::wait)?;
