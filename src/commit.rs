@@ -2,7 +2,7 @@
 //!
 //! One thread drains a bounded queue. A batch is whatever arrived while the batch before was made durable: no timer,
 //! no latency when idle (group commit). A batch is appended, made durable once, applied to the registry in log order;
-//! then every waiter is answered and the changes are published. A command that reads before it writes is resolved
+//! then every waiter is answered and the changes are published (to some listeners before that). A command that reads before it writes is resolved
 //! here, against the registry; if it reads what the batch at hand touches, that batch is committed first, so two such
 //! commands can't lose each other's work.
 //!

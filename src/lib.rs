@@ -14,7 +14,8 @@
 //!                                                                                 -> cluster -> peers (Distro)
 //!  beat:   client -> http -> registry (touch: one atomic store; never the disk)
 //!  start:  store -> registry -> health wheel, subscribers -> cluster compares -> listen
-//!  not ours: client -> http -> peer that owns the service -> answer (the peer can't be reached: here)
+//!  not ours: client -> http -> peer that owns the service, which tells this server what has changed -> answer (the peer
+//!            can't be reached: here)
 //!  in a cluster, of what all have to agree on:
 //!          http, health -> consensus -> log of a majority -> commit on every server, as above -> acknowledge
 //!  subscribe: client -> http -> push -> answer; push -> commit -> store (no sync of its own), without waiting
@@ -43,7 +44,7 @@
 //! - Nothing is visible, and nothing is acknowledged, before it is as durable as configured. (What health finds out is
 //!   the exception while the store is broken: it waits for nobody and is healed from memory.)
 //! - Nobody but `commit` changes the registry or appends to the store.
-//! - No beat touches the disk; no request waits for the clock; no list is built twice for one state of a service.
+//! - No beat touches the disk; no write waits for the clock; no list is built twice for one state of a service.
 //! - No instance is expired for time during which this process did not run, or by a server that does not own its service.
 //! - What a peer told is told on to and by the owner of the service alone, and only what is new: nothing goes round.
 //! - No list of a peer takes away what lives and the peer never knew.

@@ -13,7 +13,7 @@ pub mod peer;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -209,25 +209,36 @@ impl Cluster {
         Ok(answer)
     }
 
-    /// Waits until the member at `to` has been told of everything that was changed here of `service`, but not for long: who
-    /// passed a request on and answers its client shows from then on what came of it.
-    pub async fn settle(self: &Arc<Self>, to: &str, service: &ServiceKey) {
-        let until = tokio::time::Instant::now() + SETTLE;
+    /// Waits until the member at `to` has been told of everything that was changed here of `service` before the call, but not
+    /// for long, and not beyond `until`: who passed a request on and answers its client shows from then on what came of it.
+    pub async fn settle(self: &Arc<Self>, to: Arc<str>, service: ServiceKey, until: Instant) {
+        let until = until.min(Instant::now() + SETTLE);
+        let what = Arc::new((to, service));
+        let mut upto = None;
         loop {
             let ended = self.ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
-            let mut owes = false;
-            self.with_core(|core, now| {
-                self.note_changes(core, now);
-                let actions = core.hurry(to, service, now);
-                owes = core.owes(to, service);
-                actions
-            });
-            if !owes || tokio::time::timeout_at(until, ended).await.is_err() {
+            let (cluster, what) = (self.clone(), what.clone());
+            // The core may be at work: not on a thread that answers clients.
+            let looking = tokio::task::spawn_blocking(move || cluster.hurry(&what.0, &what.1, upto)).await;
+            let Ok((true, known)) = looking else { return };
+            upto = known;
+            if tokio::time::timeout_at(until.into(), ended).await.is_err() {
                 return;
             }
         }
+    }
+
+    fn hurry(self: &Arc<Self>, to: &str, service: &ServiceKey, mut upto: Option<u64>) -> (bool, Option<u64>) {
+        let mut owes = false;
+        self.with_core(|core, now| {
+            self.note_changes(core, now);
+            let (left, actions) = core.hurry(to, service, &mut upto, now);
+            owes = left;
+            actions
+        });
+        (owes, upto)
     }
 
     fn call_ended(&self) {

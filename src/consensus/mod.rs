@@ -168,6 +168,8 @@ struct Inner {
     /// To the task that puts commands into the log.
     writer: mpsc::Sender<propose::Writing>,
     leaderless_since: Mutex<Option<Instant>>,
+    /// When this server could not carry out in time what another had.
+    lagged: Mutex<Option<Instant>>,
     /// Addresses of members that can't be let in.
     strangers: Mutex<BTreeSet<String>>,
     caught_up: AtomicBool,
@@ -237,6 +239,7 @@ impl Consensus {
             proposals: Proposals::default(),
             writer,
             leaderless_since: Mutex::new(Some(Instant::now())),
+            lagged: Mutex::default(),
             strangers: Mutex::default(),
             caught_up: AtomicBool::new(false),
             serves_anyway: AtomicBool::new(false),

@@ -22,6 +22,8 @@ use crate::model::command::{Command, Outcome};
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a command that makes no sense here waits for what this server may have missed.
 const CATCH_UP: Duration = Duration::from_secs(1);
+/// So long nobody waits for this server to carry out what another has, once it could not in time.
+const LAG_PAUSE: Duration = Duration::from_secs(5);
 
 /// Commands of one entry.
 const TOGETHER: usize = 256;
@@ -219,9 +221,14 @@ impl Consensus {
     /// Waits until this server has carried out the entry of that number, `limit` at most: another server has shown what came
     /// of it.
     pub async fn wait_for(&self, index: u64, limit: Duration) {
-        if self.carried_out().is_none_or(|at| at < index) {
-            // The reader may see older data then.
-            let _ = tokio::time::timeout(limit, self.applied(index, Instant::now() + limit)).await;
+        let lags = |now: Instant| self.inner.lagged.lock().is_some_and(|since| now < since + LAG_PAUSE);
+        if self.carried_out().is_some_and(|at| at >= index) || lags(Instant::now()) {
+            return;
+        }
+        let waited = tokio::time::timeout(limit, self.applied(index, Instant::now() + limit)).await;
+        if !matches!(waited, Ok(Ok(()))) {
+            // Who asks may see older data then, and others don't wait for the same.
+            *self.inner.lagged.lock() = Some(Instant::now());
         }
     }
 

@@ -2,7 +2,8 @@
 //! (`spec/distro.md` 5). The client never learns of a failure in between: what can't be passed on is handled here, where
 //! there is a full copy of the data, and the others are told of the change.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::Method;
@@ -14,12 +15,15 @@ use hyper::header::{
 use super::call::{App, CLIENT_AGENT, Call, Named};
 use super::params::BodyParams;
 use super::reply::Reply;
+use super::traffic::BEATS;
 use crate::cluster::message::Failure;
 use crate::cluster::ownership::Owner;
 use crate::cluster::peer::query::Query;
 use crate::cluster::peer::{Bounds, Incoming, Outgoing, REQUEST_SOURCE};
 use crate::cluster::{Cluster, SETTLE};
+use crate::consensus::Consensus;
 use crate::error::Result;
+use crate::model::ServiceKey;
 use crate::model::member::State;
 
 /// Which service a request is about, as its handler sees it.
@@ -43,8 +47,8 @@ const READING: [&str; 2] = ["encoding", "nofix"];
 const MISDIRECTED: &[u8] = b"receive invalid redirect request";
 /// Up to this many parameters, looking through all for the same name is quickest.
 const FEW_PARAMS: usize = 32;
-/// Headers that are about the connection or the body as it was sent, not about the request.
-const OF_CONNECTION: [HeaderName; 11] = [
+/// Headers that are about the connection, the body as it was sent or the server that sent it, not about the request.
+const NOT_OF_REQUEST: [HeaderName; 13] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -56,6 +60,8 @@ const OF_CONNECTION: [HeaderName; 11] = [
     UPGRADE,
     EXPECT,
     CONTENT_LENGTH,
+    CLIENT_AGENT,
+    CARRIED_OUT,
 ];
 
 /// Who is to answer a request.
@@ -152,7 +158,7 @@ fn is_void(answer: &Incoming) -> bool {
 }
 
 /// How far the sender of these headers has carried out what servers agree on.
-pub(super) fn carried_out(headers: &HeaderMap) -> Option<u64> {
+fn carried_out(headers: &HeaderMap) -> Option<u64> {
     headers.get(CARRIED_OUT)?.to_str().ok()?.parse().ok()
 }
 
@@ -164,11 +170,50 @@ pub(super) fn note_carried_out(app: &App, headers: &mut HeaderMap) {
     }
 }
 
-/// Who passed `call` on, if it is a server of this kind: its client is to find on it what the request changed.
-pub(super) fn passed_on_by<'h>(headers: &'h HeaderMap, cluster: &Cluster) -> Option<&'h str> {
-    headers.get(CLIENT_AGENT)?;
-    let source = headers.get(REQUEST_SOURCE)?.to_str().ok()?;
-    cluster.members().is_nacre(source).then_some(source)
+/// A request that a server of this kind has passed on. Its client is to find there what it changed, once it is answered.
+pub(super) struct PassedOn {
+    /// Address of the server.
+    from: Arc<str>,
+    service: ServiceKey,
+    /// How far that server has carried out what servers agree on, which may be why the client asks.
+    carried_out: Option<u64>,
+}
+
+impl PassedOn {
+    /// `None` for everything else; `naming`: of a route that the owner of the service answers.
+    pub(super) fn of(call: &Call<'_>, cluster: &Cluster, naming: Naming) -> Option<Self> {
+        call.headers.get(CLIENT_AGENT).filter(|_| call.agent_text().contains(SERVER))?;
+        let from = call.headers.get(REQUEST_SOURCE)?.to_str().ok()?;
+        let is_member = cluster.members().is_nacre(from) && call.app.auth.is_peer(call.app, call.headers, call.peer);
+        let service = naming(call).ok().filter(|_| is_member)?.key();
+        // What is agreed on says nothing of a beat, which can't wait.
+        let counts = !BEATS.iter().any(|path| call.path.ends_with(path));
+        Some(Self { from: from.into(), service, carried_out: carried_out(call.headers).filter(|_| counts) })
+    }
+
+    /// The number of the entry that this server has to carry out before it answers.
+    fn lacks<'a>(&self, app: &'a App) -> Option<(&'a Consensus, u64)> {
+        let (Some(group), Some(index)) = (&app.consensus, self.carried_out) else { return None };
+        group.carried_out().is_none_or(|at| at < index).then_some((group, index))
+    }
+
+    /// Whether it can be answered without waiting.
+    pub(super) fn has_all(&self, app: &App) -> bool {
+        self.lacks(app).is_none()
+    }
+
+    /// Waits for what it lacks.
+    pub(super) async fn catch_up(&self, app: &App) {
+        if let Some((group, index)) = self.lacks(app) {
+            group.wait_for(index, SETTLE).await;
+        }
+    }
+
+    /// Waits until the server that passed it on has heard what came of it; a request of which `began` was long ago waits no
+    /// more.
+    pub(super) async fn settle(self, cluster: &Arc<Cluster>, began: Instant) {
+        cluster.settle(self.from, self.service, began + SETTLE * 2).await;
+    }
 }
 
 /// The request as it is passed on; `own_kind`: to a server of this kind. `None` when it is too large for that.
@@ -223,7 +268,7 @@ fn headers_of(call: &Call<'_>) -> HeaderMap {
     };
     let mut headers = HeaderMap::with_capacity(call.headers.len() + 8);
     for (name, value) in call.headers {
-        if !OF_CONNECTION.contains(name) && !named_by_client(name) {
+        if !NOT_OF_REQUEST.contains(name) && !named_by_client(name) {
             headers.append(name.clone(), value.clone());
         }
     }

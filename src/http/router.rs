@@ -24,7 +24,7 @@ use super::body::{self, BodyError};
 use super::call::{App, Call, Caller, Handler, Step, Then};
 use super::conn::Conn;
 use super::console::{self, namespaces};
-use super::forward::{self, Naming, Way};
+use super::forward::{self, Naming, PassedOn, Way};
 use super::hold::Holds;
 use super::ns::{catalog, cluster, distro, health, instance, legacy, operator, raft, service};
 use super::params::{BodyParams, Params};
@@ -32,10 +32,8 @@ use super::path::{self, Path};
 use super::reply::Reply;
 use super::traffic::Traffic;
 use super::{actuator, answered, core, cors, cs, gate, ui};
-use crate::cluster::SETTLE;
 use crate::consensus::MAX_MESSAGE_BYTES;
 use crate::error::Result;
-use crate::model::ServiceKey;
 use crate::model::command::Outcome;
 use crate::model::settings::Switches;
 use crate::wire::statuses;
@@ -324,51 +322,33 @@ impl Router {
             Err(reply) => return Answering::now(self.respond(&asked, reply)),
             Ok(found) => found,
         };
-        if (body.is_end_stream() || !is_read(&asked.head, found)) && self.lacks(&asked, found).is_none() {
+        if body.is_end_stream() || !is_read(&asked.head, found) {
             match self.handle_at_once(&asked, found, &switches) {
-                Some(Ok(Step::Answer(reply))) => return Answering::now(self.respond(&asked, reply)),
-                Some(step) => {
+                Some((Ok(Step::Answer(reply)), _)) => return Answering::now(self.respond(&asked, reply)),
+                Some((step, passed_on)) => {
                     let router = self.clone();
-                    let passed_on = self.passed_on(&asked, &Bytes::new(), found, &switches);
-                    return Answering::later(async move {
-                        let reply = router.finish(step, &asked.conn).await;
-                        let settled = router.settle(passed_on).await;
-                        router.respond_to(&asked, reply, settled)
-                    });
+                    return Answering::later(async move { router.answer_to(&asked, step, passed_on).await });
                 }
                 None => {}
             }
         }
         let router = self.clone();
         Answering::later(async move {
-            let mut settled = false;
-            let reply = match router.body(&asked, body, found).await {
-                Ok(body) => {
-                    let passed_on = router.passed_on(&asked, &body, found, &switches);
-                    let step = router.handle(&asked, &body, found, &switches).await;
-                    // While a write waits for the store, only what it needs is kept.
-                    drop(body);
-                    let reply = router.finish(step, &asked.conn).await;
-                    settled = router.settle(passed_on).await;
-                    reply
-                }
-                Err(error) => Reply::unread(&error),
+            let body = match router.body(&asked, body, found).await {
+                Ok(body) => body,
+                Err(error) => return router.respond(&asked, Reply::unread(&error)),
             };
-            router.respond_to(&asked, reply, settled)
+            let mut passed_on = None;
+            let step = router.handle(&asked, &body, found, &switches, &mut passed_on).await;
+            // While a write waits for the store, only what it needs is kept.
+            drop(body);
+            router.answer_to(&asked, step, passed_on).await
         })
     }
 
     fn respond(&self, asked: &Asked, reply: Reply) -> Response<Full<Bytes>> {
-        self.respond_to(asked, reply, false)
-    }
-
-    /// `passed_on`: to a server of this kind.
-    fn respond_to(&self, asked: &Asked, reply: Reply, passed_on: bool) -> Response<Full<Bytes>> {
         let Asked { head, began, number, conn } = asked;
         let mut response = reply.into_response(&head.method, &head.headers);
-        if passed_on {
-            forward::note_carried_out(&self.app, response.headers_mut());
-        }
         cors::permit(&self.app.live.origins(), &head.method, &head.headers, &mut response);
         self.app.traffic.note(*number, response.status().as_u16(), began.elapsed());
         answered::note(head, conn, *began, &response);
@@ -392,16 +372,25 @@ impl Router {
     }
 
     /// One of the two ways to a handler: nobody gets there without what the route needs.
-    async fn handle(&self, asked: &Asked, body: &Bytes, found: Found, switches: &Switches) -> Result<Step> {
+    /// `passed_on` is what it is if a server did so.
+    async fn handle(
+        &self,
+        asked: &Asked,
+        body: &Bytes,
+        found: Found,
+        switches: &Switches,
+        passed_on: &mut Option<PassedOn>,
+    ) -> Result<Step> {
         let mut call = self.call(asked, body, switches)?;
         match self.app.auth.admit(&call, found.access).await {
             Ok(caller) => call.caller = caller,
             Err(refusal) => return Ok(Step::Answer(refusal)),
         }
-        if let (Some(index), Some(group)) = (self.lacks(asked, found), &self.app.consensus) {
-            group.wait_for(index, SETTLE).await;
-        }
         if let (Some(naming), Some(cluster)) = (found.owned, &self.app.cluster) {
+            *passed_on = PassedOn::of(&call, cluster, naming);
+            if let Some(passed_on) = passed_on {
+                passed_on.catch_up(&self.app).await;
+            }
             match forward::way(&call, cluster, naming) {
                 Way::Here => {}
                 Way::Nowhere(reply) => return Ok(Step::Answer(reply)),
@@ -415,60 +404,48 @@ impl Router {
         (found.handler)(&call)
     }
 
-    /// Who passed the request on, if it is to show what came of it once it answers, and the service it is about: the client
-    /// may look there next.
-    fn passed_on(
-        &self,
-        asked: &Asked,
-        body: &Bytes,
-        found: Found,
-        switches: &Switches,
-    ) -> Option<(Arc<str>, ServiceKey)> {
-        let (Some(naming), Some(cluster)) = (found.owned, &self.app.cluster) else { return None };
-        let source = forward::passed_on_by(&asked.head.headers, cluster)?;
-        let call = self.call(asked, body, switches).ok()?;
-        let service = naming(&call).ok()?.key();
-        Some((source.into(), service))
-    }
-
-    /// Whether there was somebody.
-    async fn settle(&self, passed_on: Option<(Arc<str>, ServiceKey)>) -> bool {
-        let (Some((source, service)), Some(cluster)) = (passed_on, &self.app.cluster) else { return false };
-        cluster.settle(&source, &service).await;
-        true
-    }
-
-    /// The number of an entry that the sender has carried out, which may be why it passes the request on, and this server has
-    /// not.
-    fn lacks(&self, asked: &Asked, found: Found) -> Option<u64> {
-        let (Some(_), Some(group), Some(cluster)) = (found.owned, &self.app.consensus, &self.app.cluster) else {
-            return None;
+    /// Finishes `step`; whoever passed the request on hears first what came of it.
+    async fn answer_to(&self, asked: &Asked, step: Result<Step>, passed_on: Option<PassedOn>) -> Response<Full<Bytes>> {
+        let reply = self.finish(step, &asked.conn).await;
+        let (Some(passed_on), Some(cluster)) = (passed_on, &self.app.cluster) else {
+            return self.respond(asked, reply);
         };
-        let index = forward::carried_out(&asked.head.headers)?;
-        forward::passed_on_by(&asked.head.headers, cluster)?;
-        group.carried_out().is_none_or(|at| at < index).then_some(index)
+        passed_on.settle(cluster, asked.began).await;
+        let mut response = self.respond(asked, reply);
+        forward::note_carried_out(&self.app, response.headers_mut());
+        response
     }
 
     /// The other way, for a request without a body; `None` when finding out who asks takes time, or another server has to
     /// answer.
-    fn handle_at_once(&self, asked: &Asked, found: Found, switches: &Switches) -> Option<Result<Step>> {
+    fn handle_at_once(
+        &self,
+        asked: &Asked,
+        found: Found,
+        switches: &Switches,
+    ) -> Option<(Result<Step>, Option<PassedOn>)> {
         let no_body = Bytes::new();
         let mut call = match self.call(asked, &no_body, switches) {
             Ok(call) => call,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Some((Err(error), None)),
         };
         match self.app.auth.admit_at_once(&call, found.access)? {
             Ok(caller) => call.caller = caller,
-            Err(refusal) => return Some(Ok(Step::Answer(refusal))),
+            Err(refusal) => return Some((Ok(Step::Answer(refusal)), None)),
         }
+        let mut passed_on = None;
         if let (Some(naming), Some(cluster)) = (found.owned, &self.app.cluster) {
+            passed_on = PassedOn::of(&call, cluster, naming);
+            if passed_on.as_ref().is_some_and(|passed_on| !passed_on.has_all(&self.app)) {
+                return None;
+            }
             match forward::way(&call, cluster, naming) {
                 Way::Here => {}
-                Way::Nowhere(reply) => return Some(Ok(Step::Answer(reply))),
+                Way::Nowhere(reply) => return Some((Ok(Step::Answer(reply)), None)),
                 Way::Owner => return None,
             }
         }
-        Some((found.handler)(&call))
+        Some(((found.handler)(&call), passed_on))
     }
 
     fn call<'a>(&'a self, asked: &'a Asked, body: &'a Bytes, switches: &'a Switches) -> Result<Call<'a>> {

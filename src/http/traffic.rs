@@ -13,7 +13,7 @@ use crate::telemetry::page::Page;
 /// The path of all requests that no route answers.
 pub const UNMATCHED: &str = "/**";
 /// The paths of beats.
-pub(super) const BEATS: [&str; 3] = ["/v1/ns/instance/beat", "/v1/ns/api/beat", "/v1/ns/api/clientBeat"];
+pub(in crate::http) const BEATS: [&str; 3] = ["/v1/ns/instance/beat", "/v1/ns/api/beat", "/v1/ns/api/clientBeat"];
 /// Methods that are told apart where there is no route.
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "OTHER"];
 /// Each status that is picked here, and one for each class of the others.

@@ -1,11 +1,12 @@
-//! What the servers of a cluster tell each other of ephemeral instances (`spec/distro.md` 3), and what servers of this
+//! What the servers of a cluster tell each other of ephemeral instances (`spec/distro.md` 3), and of the health of persistent
+//! ones, and what servers of this
 //! kind add to it so that lists can be merged instance by instance instead of overwriting each other.
 
 use std::sync::Arc;
 
 use super::{Instance, InstanceKey, ServiceKey};
 
-/// The ephemeral instances of one service, all or some, as they travel.
+/// The ephemeral instances of one service, all or some, as they travel; with some also persistent ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Datum {
     /// Whose.

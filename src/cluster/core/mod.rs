@@ -12,7 +12,7 @@ mod outbox;
 mod start;
 mod verify;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::members::Members;
@@ -135,8 +135,8 @@ struct Taking {
 #[derive(Default)]
 struct Peer {
     outbox: Outbox,
-    /// What is just being told.
-    telling: HashSet<ServiceKey>,
+    /// What is just being told, with the number of its first change.
+    telling: HashMap<ServiceKey, u64>,
     /// Since when.
     telling_ms: u64,
     retry_ms: u64,
@@ -243,26 +243,11 @@ impl Core {
         }
     }
 
-    /// An empty service was made here. That is nothing to other kinds of servers.
+    /// An empty service was made here: those hear of it that can be reached now. That is nothing to other kinds of servers.
     pub fn note_made(&mut self, service: &ServiceKey, now: Now) {
         let members = &self.members;
         let own_kind = |(address, peer): &(&Arc<str>, &mut Peer)| peer.up && members.is_nacre(address);
         self.peers.iter_mut().filter(own_kind).for_each(|(_, peer)| peer.outbox.add(service, None, now.awake_ms));
-    }
-
-    /// Does not let the member at `to` wait for what it is owed of `service`.
-    pub fn hurry(&mut self, to: &str, service: &ServiceKey, now: Now) -> Vec<Action> {
-        if let Some(peer) = self.peers.get_mut(to).filter(|peer| peer.outbox.holds(service)) {
-            peer.urgent = true;
-            self.tell(now);
-        }
-        std::mem::take(&mut self.actions)
-    }
-
-    /// Whether the member at `to` has not heard of all changes of `service` yet.
-    pub fn owes(&self, to: &str, service: &ServiceKey) -> bool {
-        let owes = |peer: &Peer| peer.outbox.holds(service) || peer.telling.contains(service);
-        self.start.may_tell() && self.peers.get(to).is_some_and(|peer| peer.up && owes(peer))
     }
 
     /// What is due.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Core, Purpose, lists};
+use super::{Action, Core, Purpose, lists};
 use crate::cluster::message::{Answer, Failure, Part, Request};
 use crate::model::clock::Now;
 use crate::model::{InstanceKey, ServiceKey};
@@ -20,7 +20,9 @@ const TOO_LARGE: u16 = 413;
 /// What is to be told of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pending {
-    /// Awake time of the first change.
+    /// Of its first change among all that were to be told to the member.
+    number: u64,
+    /// Awake time of that.
     since_ms: u64,
     /// `None`: all of them.
     instances: Option<BTreeSet<InstanceKey>>,
@@ -43,21 +45,27 @@ impl Pending {
 
 /// What is to be told to one member.
 #[derive(Debug, Default)]
-pub(super) struct Outbox(BTreeMap<ServiceKey, Pending>);
+pub(super) struct Outbox {
+    pending: BTreeMap<ServiceKey, Pending>,
+    /// The number of the last change.
+    last: u64,
+}
 
 impl Outbox {
     /// An instance (`None`: all) of `service` is to be told.
     pub(super) fn add(&mut self, service: &ServiceKey, key: Option<&InstanceKey>, now_ms: u64) {
-        let fresh = || Pending { since_ms: now_ms, instances: Some(BTreeSet::new()) };
-        self.0.entry(service.clone()).or_insert_with(fresh).add(key);
+        self.last += 1;
+        let fresh = || Pending { number: self.last, since_ms: now_ms, instances: Some(BTreeSet::new()) };
+        self.pending.entry(service.clone()).or_insert_with(fresh).add(key);
     }
 
     fn put_back(&mut self, service: ServiceKey, pending: Pending) {
-        let Some(newer) = self.0.get_mut(&service) else {
-            self.0.insert(service, pending);
+        let Some(newer) = self.pending.get_mut(&service) else {
+            self.pending.insert(service, pending);
             return;
         };
         newer.since_ms = newer.since_ms.min(pending.since_ms);
+        newer.number = newer.number.min(pending.number);
         match &pending.instances {
             None => newer.add(None),
             Some(keys) => keys.iter().for_each(|key| newer.add(Some(key))),
@@ -65,7 +73,7 @@ impl Outbox {
     }
 
     fn is_due(&self, dispatch_ms: u64, now_ms: u64) -> bool {
-        self.0.values().any(|pending| now_ms >= pending.since_ms + dispatch_ms)
+        self.pending.values().any(|pending| now_ms >= pending.since_ms + dispatch_ms)
     }
 
     /// Takes services out, at most `max`, and no more once `is_full` says so after one of them.
@@ -76,7 +84,7 @@ impl Outbox {
     ) -> Vec<(ServiceKey, Pending)> {
         let mut taken = Vec::new();
         while taken.len() < max {
-            let Some((service, pending)) = self.0.pop_first() else { break };
+            let Some((service, pending)) = self.pending.pop_first() else { break };
             let full = is_full(&service, &pending);
             taken.push((service, pending));
             if full {
@@ -87,15 +95,39 @@ impl Outbox {
     }
 
     pub(super) fn holds(&self, service: &ServiceKey) -> bool {
-        self.0.contains_key(service)
+        self.pending.contains_key(service)
+    }
+
+    /// The number of the first change of `service` that waits.
+    fn first(&self, service: &ServiceKey) -> Option<u64> {
+        self.pending.get(service).map(|pending| pending.number)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.pending.len()
     }
 }
 
 impl Core {
+    /// Does not let the member at `to` wait for what it is owed of `service`, as far as that was changed before the first
+    /// call, which sets `upto`; whether there is any of that left, with hope that it is told soon.
+    pub fn hurry(&mut self, to: &str, service: &ServiceKey, upto: &mut Option<u64>, now: Now) -> (bool, Vec<Action>) {
+        let may_tell = self.start.may_tell();
+        let Some(peer) = self.peers.get_mut(to).filter(|peer| may_tell && peer.up) else {
+            return (false, Vec::new());
+        };
+        let upto = *upto.get_or_insert(peer.outbox.last);
+        let is_before = |number: Option<u64>| number.is_some_and(|number| number <= upto);
+        let waits = is_before(peer.outbox.first(service));
+        let owes = waits || is_before(peer.telling.get(service).copied());
+        let hope = now.awake_ms >= peer.retry_ms;
+        if waits && hope {
+            peer.urgent = true;
+            self.tell(now);
+        }
+        (owes && hope, std::mem::take(&mut self.actions))
+    }
+
     /// Sends what is due; one message to a member at a time, so that none overtakes another.
     pub(super) fn tell(&mut self, now: Now) {
         let dispatch_ms = self.settings.dispatch_ms;
@@ -134,11 +166,16 @@ impl Core {
                     let found = registry.find_service(service);
                     let whole = |found: &crate::registry::Service| lists::whole(registry, found, view, now);
                     let datum = found.as_deref().map_or_else(|| lists::nothing(registry, service, now), whole);
-                    Part { datum, whole: true }
+                    // It has vanished meanwhile, and nothing was in it.
+                    let vanished = found.is_none() && datum.removed.as_ref().is_none_or(|gone| gone.keys.is_empty());
+                    Part { datum, whole: !vanished }
                 }
             };
             let parts: Vec<Part> = taken.iter().map(part).collect();
-            let says = |part: &Part| part.whole || !part.datum.told.is_empty() || part.datum.removed.is_some();
+            let says = |part: &Part| {
+                let gone = part.datum.removed.as_ref().is_some_and(|removed| !removed.keys.is_empty());
+                part.whole || gone || !part.datum.told.is_empty()
+            };
             let parts: Vec<Part> = parts.into_iter().filter(says).collect();
             (!parts.is_empty()).then_some(Request::Changes(parts))
         } else {
@@ -151,7 +188,7 @@ impl Core {
         };
         if let Some(request) = request {
             peer.telling_ms = now.awake_ms;
-            peer.telling = taken.iter().map(|(service, _)| service.clone()).collect();
+            peer.telling = taken.iter().map(|(service, pending)| (service.clone(), pending.number)).collect();
             self.call(to, request, Purpose::Tell(taken));
         }
     }
@@ -204,7 +241,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::core::{Action, Settings};
+    use crate::cluster::core::Settings;
     use crate::cluster::members::Members;
     use crate::model::member::{Extend, Member, State};
     use crate::model::peer::{Gap, Phase, Standing};
@@ -222,6 +259,11 @@ mod tests {
         InstanceKey { service, cluster: "DEFAULT".into(), ip: "10.1.0.1".into(), port: 80, ephemeral: true }
     }
 
+    fn own_kind() -> Extend {
+        let standing = Standing { phase: Phase::Ready, gap: Gap { from_ms: 0, to_ms: 4_999_999 } };
+        Extend { version: Some("1.4.8".into()), standing: Some(standing), ..Extend::default() }
+    }
+
     /// One that compared its data and knows of another of its kind, and what is asked of that then.
     fn core() -> (Core, Arc<Members>) {
         let other = Member::new("10.0.0.2", 8848);
@@ -232,8 +274,7 @@ mod tests {
         }
         let settings = Settings { verify_ms: 3_600_000, ..Settings::default() };
         let mut core = Core::new(settings, members.clone(), registry, Some(4_000_000), at(0));
-        let standing = Standing { phase: Phase::Ready, gap: Gap { from_ms: 0, to_ms: 4_999_999 } };
-        let extend = Extend { version: Some("1.4.8".into()), standing: Some(standing), ..Extend::default() };
+        let extend = own_kind();
         for (id, request) in calls(core.tick(at(1))) {
             assert_eq!(request, Request::Own);
             let own = Member { extend: extend.clone(), ..Member::new("10.0.0.2", 8848) };
@@ -286,21 +327,42 @@ mod tests {
     fn who_is_waited_for_does_not_wait() {
         let (mut core, _) = core();
         let service = key("a").service;
-        assert!(!core.owes(OTHER, &service));
+        let hurry = |core: &mut Core, upto: &mut Option<u64>, ms: u64| {
+            let (owes, actions) = core.hurry(OTHER, &service, upto, at(ms));
+            (owes, calls(actions))
+        };
+        assert_eq!(hurry(&mut core, &mut None, 9), (false, vec![]));
         core.note(&service, &key("a"), at(10));
-        assert!(core.owes(OTHER, &service) && !core.owes("10.0.0.9:8848", &service));
         assert!(calls(core.tick(at(11))).is_empty(), "others may join it");
-        let told = calls(core.hurry(OTHER, &service, at(12)));
+        let mut upto = None;
+        let (owes, told) = hurry(&mut core, &mut upto, 12);
         let [(id, Request::Changes(_))] = &told[..] else { panic!("{told:?}") };
-        assert!(core.owes(OTHER, &service), "it is on its way");
-        // What comes meanwhile goes with the next message, which does not wait either.
+        assert!(owes, "it is on its way");
+        // What comes meanwhile goes with the next message, which does not wait either; but nobody waits for more than there was.
         core.note(&service, &key("a"), at(13));
-        assert!(calls(core.hurry(OTHER, &service, at(14))).is_empty());
+        let mut later = None;
+        assert_eq!(hurry(&mut core, &mut later, 14), (true, vec![]));
         core.answered(*id, Ok(Answer::Done), at(15));
-        assert!(core.owes(OTHER, &service));
+        assert_eq!(hurry(&mut core, &mut upto, 16), (false, vec![]));
         let told = calls(core.tick(at(16)));
-        core.answered(told[0].0, Ok(Answer::Done), at(17));
-        assert!(!core.owes(OTHER, &service));
+        assert!(hurry(&mut core, &mut later, 17).0);
+        core.answered(told[0].0, Err(Failure::Said(500, String::new())), at(18));
+        assert!(!hurry(&mut core, &mut later, 19).0, "it takes nothing now");
+        assert_eq!(hurry(&mut core, &mut None, 1_019).1.len(), 1);
+    }
+
+    #[test]
+    fn nobody_is_told_anything_before_the_data_were_compared() {
+        let others = [Member::new("10.0.0.2", 8848)];
+        let members = Arc::new(Members::new(Member::new("10.0.0.1", 8848), others, 3));
+        members.note_report(OTHER, Extend { version: Some("1.4.8".into()), ..Extend::default() }, 1);
+        let registry = Arc::new(Registry::default());
+        registry.apply(Row::Instance(key("a"), Some(Arc::new(Instance::default()))), 1, false);
+        let mut core = Core::new(Settings::default(), members, registry, Some(4_000_000), at(0));
+        core.tick(at(1));
+        core.note(&key("a").service, &key("a"), at(2));
+        let (owes, actions) = core.hurry(OTHER, &key("a").service, &mut None, at(3));
+        assert!(!owes && actions.is_empty(), "{actions:?}");
     }
 
     #[test]
@@ -316,6 +378,9 @@ mod tests {
         members.note_report(OTHER, Extend { version: Some("1.4.8".into()), ..Extend::default() }, 1);
         core.note_made(&made, at(300));
         assert!(calls(core.tick(at(500))).is_empty());
+        members.note_report(OTHER, own_kind(), 2);
+        core.note_made(&ServiceKey::new("public", "g@@gone"), at(600));
+        assert!(calls(core.tick(at(800))).is_empty(), "it would be made there");
     }
 
     #[test]

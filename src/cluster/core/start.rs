@@ -159,7 +159,8 @@ impl Core {
 
     fn load_from(&mut self, source: Arc<str>, gap: Gap) {
         self.start.source = Some((source.clone(), gap));
-        self.call(&source, Request::Snapshot { full: true }, Purpose::Load);
+        let full = !self.is_other_kind(&source);
+        self.call(&source, Request::Snapshot { full }, Purpose::Load);
     }
 
     /// A member that could not be asked at the start may know better all the same.

@@ -73,7 +73,7 @@ impl Core {
             let stuck = now.awake_ms < peer.retry_ms
                 || (!peer.telling.is_empty() && now.awake_ms >= peer.telling_ms + STUCK_MS);
             if member.is_nacre() && !thorough && !stuck {
-                let changing = |key: &ServiceKey| peer.outbox.holds(key) || peer.telling.contains(key);
+                let changing = |key: &ServiceKey| peer.outbox.holds(key) || peer.telling.contains_key(key);
                 sums.iter_mut().filter(|(key, _)| changing(key)).for_each(|(_, sum)| *sum = Some(CHANGING.into()));
             }
             let request = Request::Checksums { source: self.view.own().clone(), sums };
@@ -144,7 +144,8 @@ impl Core {
         }
         if !services.is_empty() {
             peer.fetch.under_way = true;
-            self.call(from, Request::Fetch { services, full: true }, Purpose::Fetch);
+            let full = !self.is_other_kind(from);
+            self.call(from, Request::Fetch { services, full }, Purpose::Fetch);
         }
     }
 
@@ -171,8 +172,8 @@ impl Core {
         }
     }
 
-    /// Tells the others how healthy the services are that this server owns, for they learn it in no other way: servers of this
-    /// kind of persistent instances, which their owner checks, other kinds of all.
+    /// Tells the others how healthy the services are that this server owns: other kinds of all, which learn it in no other way,
+    /// servers of this kind of persistent instances, whose owner checks them, should a change not have come through.
     pub(super) fn exchange_status(&mut self, now: Now) {
         if now.awake_ms < self.status_ms {
             return;

@@ -1,7 +1,7 @@
 //! Commands that a group of servers has agreed on. Each server carries them out on its own registry, so what they come to
 //! must depend on nothing but what the group has agreed on before: stored settings and persistent instances. It must not
-//! depend on ephemeral instances, nor on services and clusters that are there because of them. (Whether a persistent instance
-//! is healthy each server finds out by itself.)
+//! depend on ephemeral instances, nor on services and clusters that are there because of them. (How healthy a persistent
+//! instance is, the owner of its service finds out and tells.)
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
