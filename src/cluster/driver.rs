@@ -160,10 +160,7 @@ impl Cluster {
                         }
                         // An answer may be a snapshot: not on a thread that answers clients.
                         let answering = cluster.clone();
-                        let ended = move || {
-                            answering.with_core(|core, now| core.answered(id, result, now));
-                            answering.call_ended();
-                        };
+                        let ended = move || answering.answered(id, result);
                         let _ = tokio::task::spawn_blocking(ended).await;
                     });
                     continue;

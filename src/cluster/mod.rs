@@ -15,15 +15,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use self::core::{Action, Core, Settings, date_restored, welcome_services};
 use driver::{Intake, Noted, Notes};
 use members::Members;
-use message::{Answer, Request};
+use message::{Answer, Failure, Request};
 use peer::Peers;
 
 use crate::commit::Commit;
@@ -75,8 +75,15 @@ pub struct Cluster {
     begun: OnceLock<(Intake, Handle)>,
     /// One place for each request of a member that is being answered.
     places: Arc<Semaphore>,
-    /// Calls to members that end.
-    ended: Notify,
+    settling: Mutex<Vec<Settling>>,
+}
+
+/// Somebody who waits until a member has been told. Each is a request that is being answered.
+struct Settling {
+    to: Arc<str>,
+    service: ServiceKey,
+    upto: u64,
+    waits: oneshot::Sender<()>,
 }
 
 impl Cluster {
@@ -92,7 +99,19 @@ impl Cluster {
         let has_data = AtomicBool::new(core.has_data());
         let begun = OnceLock::new();
         let (core, places) = (Mutex::new(core), Arc::new(Semaphore::new(MAX_ASKED)));
-        Self { members, registry, commit, clock, peers, notes, core, has_data, begun, places, ended: Notify::new() }
+        Self {
+            members,
+            registry,
+            commit,
+            clock,
+            peers,
+            notes,
+            core,
+            has_data,
+            begun,
+            places,
+            settling: Mutex::default(),
+        }
     }
 
     /// Who the others are.
@@ -213,42 +232,62 @@ impl Cluster {
     /// for long, and not beyond `until`: who passed a request on and answers its client shows from then on what came of it.
     pub async fn settle(self: &Arc<Self>, to: Arc<str>, service: ServiceKey, until: Instant) {
         let until = until.min(Instant::now() + SETTLE);
-        let what = Arc::new((to, service));
-        let mut upto = None;
-        loop {
-            let ended = self.ended.notified();
-            tokio::pin!(ended);
-            ended.as_mut().enable();
-            let (cluster, what) = (self.clone(), what.clone());
-            // The core may be at work: not on a thread that answers clients.
-            let looking = tokio::task::spawn_blocking(move || cluster.hurry(&what.0, &what.1, upto)).await;
-            let Ok((true, known)) = looking else { return };
-            upto = known;
-            if tokio::time::timeout_at(until.into(), ended).await.is_err() {
-                return;
+        let looked = self.core.try_lock().map(|core| self.hurry(core, to.clone(), service.clone()));
+        let looked = match looked {
+            Some(looked) => looked,
+            // It is at work: not on a thread that answers clients.
+            None => {
+                let cluster = self.clone();
+                let looking = tokio::task::spawn_blocking(move || cluster.hurry(cluster.core.lock(), to, service));
+                looking.await.ok().flatten()
             }
+        };
+        if let Some(told) = looked {
+            // It is dropped when it is told.
+            let _ = tokio::time::timeout_at(until.into(), told).await;
         }
     }
 
-    fn hurry(self: &Arc<Self>, to: &str, service: &ServiceKey, mut upto: Option<u64>) -> (bool, Option<u64>) {
-        let mut owes = false;
-        self.with_core(|core, now| {
+    fn hurry(
+        self: &Arc<Self>,
+        core: MutexGuard<'_, Core>,
+        to: Arc<str>,
+        service: ServiceKey,
+    ) -> Option<oneshot::Receiver<()>> {
+        let mut told = None;
+        self.decide(core, |core, now| {
             self.note_changes(core, now);
-            let (left, actions) = core.hurry(to, service, &mut upto, now);
-            owes = left;
+            let (upto, actions) = core.hurry(&to, &service, now);
+            if let Some(upto) = upto {
+                let (waits, receiver) = oneshot::channel();
+                self.settling.lock().push(Settling { to, service, upto, waits });
+                told = Some(receiver);
+            }
             actions
         });
-        (owes, upto)
+        told
     }
 
-    fn call_ended(&self) {
-        self.ended.notify_waiters();
+    /// Lets those go on whose changes have been told.
+    fn release(&self, core: &Core, now: Now) {
+        let waits = |s: &mut Settling| !s.waits.is_closed() && core.owes(&s.to, &s.service, s.upto, now);
+        self.settling.lock().retain_mut(waits);
+    }
+
+    fn answered(self: &Arc<Self>, id: u64, result: std::result::Result<Answer, Failure>) {
+        self.with_core(|core, now| {
+            let actions = core.answered(id, result, now);
+            self.release(core, now);
+            actions
+        });
     }
 
     fn tick(self: &Arc<Self>) {
         self.with_core(|core, now| {
             self.note_changes(core, now);
-            core.tick(now)
+            let actions = core.tick(now);
+            self.release(core, now);
+            actions
         });
     }
 
@@ -264,7 +303,14 @@ impl Cluster {
         self: &Arc<Self>,
         decide: impl FnOnce(&mut Core, Now) -> Vec<Action>,
     ) -> Vec<oneshot::Receiver<Result<()>>> {
-        let mut core = self.core.lock();
+        self.decide(self.core.lock(), decide)
+    }
+
+    fn decide(
+        self: &Arc<Self>,
+        mut core: MutexGuard<'_, Core>,
+        decide: impl FnOnce(&mut Core, Now) -> Vec<Action>,
+    ) -> Vec<oneshot::Receiver<Result<()>>> {
         let actions = decide(&mut core, now(&self.clock));
         self.has_data.store(core.has_data(), Ordering::Release);
         // What goes to the registry must keep the order of decisions: under the lock.

@@ -109,23 +109,27 @@ impl Outbox {
 }
 
 impl Core {
-    /// Does not let the member at `to` wait for what it is owed of `service`, as far as that was changed before the first
-    /// call, which sets `upto`; whether there is any of that left, with hope that it is told soon.
-    pub fn hurry(&mut self, to: &str, service: &ServiceKey, upto: &mut Option<u64>, now: Now) -> (bool, Vec<Action>) {
-        let may_tell = self.start.may_tell();
-        let Some(peer) = self.peers.get_mut(to).filter(|peer| may_tell && peer.up) else {
-            return (false, Vec::new());
-        };
-        let upto = *upto.get_or_insert(peer.outbox.last);
-        let is_before = |number: Option<u64>| number.is_some_and(|number| number <= upto);
-        let waits = is_before(peer.outbox.first(service));
-        let owes = waits || is_before(peer.telling.get(service).copied());
-        let hope = now.awake_ms >= peer.retry_ms;
-        if waits && hope {
+    /// Does not let the member at `to` wait for what it is owed of `service`; the number of the last change so far if it is
+    /// owed any of that.
+    pub fn hurry(&mut self, to: &str, service: &ServiceKey, now: Now) -> (Option<u64>, Vec<Action>) {
+        let upto = self.peers.get(to).map_or(0, |peer| peer.outbox.last);
+        if !self.owes(to, service, upto, now) {
+            return (None, Vec::new());
+        }
+        if let Some(peer) = self.peers.get_mut(to).filter(|peer| peer.outbox.holds(service)) {
             peer.urgent = true;
             self.tell(now);
         }
-        (owes && hope, std::mem::take(&mut self.actions))
+        (Some(upto), std::mem::take(&mut self.actions))
+    }
+
+    /// Whether the member at `to` has not heard of all changes of `service` up to that number, and can be hoped to soon.
+    pub fn owes(&self, to: &str, service: &ServiceKey, upto: u64, now: Now) -> bool {
+        let Some(peer) = self.peers.get(to).filter(|peer| peer.up && now.awake_ms >= peer.retry_ms) else {
+            return false;
+        };
+        let first = [peer.outbox.first(service), peer.telling.get(service).copied()].into_iter().flatten().min();
+        self.start.may_tell() && first.is_some_and(|first| first <= upto)
     }
 
     /// Sends what is due; one message to a member at a time, so that none overtakes another.
@@ -327,28 +331,28 @@ mod tests {
     fn who_is_waited_for_does_not_wait() {
         let (mut core, _) = core();
         let service = key("a").service;
-        let hurry = |core: &mut Core, upto: &mut Option<u64>, ms: u64| {
-            let (owes, actions) = core.hurry(OTHER, &service, upto, at(ms));
-            (owes, calls(actions))
+        let hurry = |core: &mut Core, ms: u64| {
+            let (upto, actions) = core.hurry(OTHER, &service, at(ms));
+            (upto, calls(actions))
         };
-        assert_eq!(hurry(&mut core, &mut None, 9), (false, vec![]));
+        assert_eq!(hurry(&mut core, 9), (None, vec![]));
         core.note(&service, &key("a"), at(10));
         assert!(calls(core.tick(at(11))).is_empty(), "others may join it");
-        let mut upto = None;
-        let (owes, told) = hurry(&mut core, &mut upto, 12);
+        let (first, told) = hurry(&mut core, 12);
         let [(id, Request::Changes(_))] = &told[..] else { panic!("{told:?}") };
-        assert!(owes, "it is on its way");
+        let owes = |core: &Core, upto: Option<u64>, ms: u64| core.owes(OTHER, &service, upto.unwrap(), at(ms));
+        assert!(owes(&core, first, 12), "it is on its way");
         // What comes meanwhile goes with the next message, which does not wait either; but nobody waits for more than there was.
         core.note(&service, &key("a"), at(13));
-        let mut later = None;
-        assert_eq!(hurry(&mut core, &mut later, 14), (true, vec![]));
+        let (later, told) = hurry(&mut core, 14);
+        assert!(told.is_empty() && owes(&core, later, 14));
         core.answered(*id, Ok(Answer::Done), at(15));
-        assert_eq!(hurry(&mut core, &mut upto, 16), (false, vec![]));
+        assert!(!owes(&core, first, 16) && owes(&core, later, 16));
         let told = calls(core.tick(at(16)));
-        assert!(hurry(&mut core, &mut later, 17).0);
+        assert!(owes(&core, later, 17));
         core.answered(told[0].0, Err(Failure::Said(500, String::new())), at(18));
-        assert!(!hurry(&mut core, &mut later, 19).0, "it takes nothing now");
-        assert_eq!(hurry(&mut core, &mut None, 1_019).1.len(), 1);
+        assert!(!owes(&core, later, 19), "it takes nothing now");
+        assert_eq!(hurry(&mut core, 1_019).1.len(), 1);
     }
 
     #[test]
@@ -361,8 +365,8 @@ mod tests {
         let mut core = Core::new(Settings::default(), members, registry, Some(4_000_000), at(0));
         core.tick(at(1));
         core.note(&key("a").service, &key("a"), at(2));
-        let (owes, actions) = core.hurry(OTHER, &key("a").service, &mut None, at(3));
-        assert!(!owes && actions.is_empty(), "{actions:?}");
+        let (owed, actions) = core.hurry(OTHER, &key("a").service, at(3));
+        assert!(owed.is_none() && actions.is_empty(), "{actions:?}");
     }
 
     #[test]
