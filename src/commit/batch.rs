@@ -352,8 +352,11 @@ fn trace(registry: &Registry, change: &Change, now: Now, how: How, cause: Cause)
             }
         }
         Change::Removed { service, slot } if slot.is_ephemeral() => {
+            if let (How::Here { .. }, Cause::Silence) = (how, cause) {
+                let removed_ms = silence_ms(service, slot, now);
+                return registry.removals().note_silent(&slot.key(service.key()), removed_ms, now.wall_ms);
+            }
             let removed_ms = match how {
-                How::Here { .. } if cause == Cause::Silence => silence_ms(service, slot, now),
                 How::Here { .. } => now.wall_ms.max(slot.changed_ms().saturating_add(1)),
                 How::Told { changed_ms, .. } => changed_ms,
             };

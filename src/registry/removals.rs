@@ -1,7 +1,7 @@
 //! Ephemeral instances that were taken out of late: so that a peer that has not heard of it can be told, and does not
 //! bring them back. Kept in memory only, and only where there are peers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use parking_lot::Mutex;
 
@@ -23,13 +23,20 @@ struct Kept {
     /// is passed over later.
     order: VecDeque<(u64, u64, InstanceKey)>,
     services: HashMap<ServiceKey, HashMap<InstanceKey, u64>>,
+    /// Those because of silence.
+    silent: HashSet<InstanceKey>,
 }
 
 impl Removals {
     /// Remembers from now on (epoch ms).
     pub fn start(&self, wall_ms: u64) {
         let mut kept = self.0.lock();
-        kept.get_or_insert_with(|| Kept { since_ms: wall_ms, order: VecDeque::new(), services: HashMap::new() });
+        kept.get_or_insert_with(|| Kept {
+            since_ms: wall_ms,
+            order: VecDeque::new(),
+            services: HashMap::new(),
+            silent: HashSet::new(),
+        });
     }
 
     /// Removals from before the start are known too, since `wall_ms`: a peer told all that it knows.
@@ -48,10 +55,26 @@ impl Removals {
         let known = of_service.entry(key.clone()).or_default();
         if *known < removed_ms {
             *known = removed_ms;
+            kept.silent.remove(key);
             kept.order.push_back((wall_ms, removed_ms, key.clone()));
         }
         while kept.order.len() > MAX_KEPT {
             kept.forget_oldest();
+        }
+    }
+
+    /// As [`note`](Self::note); this server took `key` out because it heard nothing of its client.
+    pub fn note_silent(&self, key: &InstanceKey, removed_ms: u64, wall_ms: u64) {
+        self.note(key, removed_ms, wall_ms);
+        if let Some(kept) = self.0.lock().as_mut().filter(|kept| kept.knows(key)) {
+            kept.silent.insert(key.clone());
+        }
+    }
+
+    /// What was taken out because of silence may have been heard all the time, by a server that could not say so.
+    pub fn forget_silent(&self) {
+        if let Some(kept) = self.0.lock().as_mut() {
+            std::mem::take(&mut kept.silent).iter().for_each(|key| kept.forget(key));
         }
     }
 
@@ -105,7 +128,12 @@ impl Kept {
         self.since_ms = self.since_ms.max(noted_ms + 1);
     }
 
+    fn knows(&self, key: &InstanceKey) -> bool {
+        self.services.get(&key.service).is_some_and(|of_service| of_service.contains_key(key))
+    }
+
     fn forget(&mut self, key: &InstanceKey) {
+        self.silent.remove(key);
         let Some(of_service) = self.services.get_mut(&key.service) else { return };
         of_service.remove(key);
         if of_service.is_empty() {
@@ -138,6 +166,19 @@ mod tests {
         assert_eq!((removals.when(&key("b")), removals.when(&key("c"))), (Some(2_000), None));
         let known = removals.of(&key("a").service, 2_500 + KEEP_MS);
         assert_eq!(known, Some((2_500, vec![(key("a"), 3_000)])));
+    }
+
+    #[test]
+    fn what_was_silent_may_have_been_heard_elsewhere() {
+        let removals = Removals::default();
+        removals.start(1_000);
+        removals.note(&key("a"), 2_000, 2_000);
+        removals.note_silent(&key("b"), 2_000, 2_000);
+        removals.note_silent(&key("c"), 2_000, 2_000);
+        removals.note(&key("c"), 3_000, 3_000);
+        removals.forget_silent();
+        let known = removals.of(&key("a").service, 4_000);
+        assert_eq!(known, Some((1_000, vec![(key("a"), 2_000), (key("c"), 3_000)])));
     }
 
     #[test]

@@ -147,6 +147,8 @@ struct Peer {
     fetch: verify::Fetching,
     asked_ms: Option<u64>,
     up: bool,
+    /// It was up before, and then it was not.
+    was_away: bool,
 }
 
 /// See the module.
@@ -206,7 +208,7 @@ impl Core {
             reported: 0,
             actions: Vec::new(),
         };
-        core.look_at_members(&core.members.others());
+        core.look_at_members(&core.members.others(), now);
         core.members.set_standing(core.standing());
         core
     }
@@ -253,7 +255,7 @@ impl Core {
     /// What is due.
     pub fn tick(&mut self, now: Now) -> Vec<Action> {
         let others = self.members.others();
-        self.look_at_members(&others);
+        self.look_at_members(&others, now);
         self.look_at_view(now);
         self.meet(&others, now);
         self.go_on_starting(&others, now);
@@ -321,6 +323,10 @@ impl Core {
 
     /// The answer to a member's request, and what it leads to. `from` is its address, if it said.
     pub fn asked(&mut self, from: Option<&str>, request: Request, now: Now) -> (Answer, Vec<Action>) {
+        // It knows sooner that it is back.
+        if from.and_then(|from| self.peers.get(from)).is_some_and(|peer| peer.was_away) {
+            self.doubt_silence(now);
+        }
         let answer = match request {
             Request::Snapshot { .. } | Request::Push(_) | Request::Changes(_) if !self.has_data() => Answer::NotReady,
             Request::Snapshot { full } => Answer::Data(self.snapshot(full, now)),
@@ -420,7 +426,8 @@ impl Core {
     }
 
     /// Keeps a record of each member; whoever is down is owed nothing: it compares checksums when it is back.
-    fn look_at_members(&mut self, others: &[Member]) {
+    fn look_at_members(&mut self, others: &[Member], now: Now) {
+        let mut came_back = false;
         let mut before = std::mem::take(&mut self.peers);
         for member in others {
             let address: Arc<str> = member.address().into();
@@ -431,12 +438,25 @@ impl Core {
                 peer.asked_ms = peer.asked_ms.filter(|_| member.extend.version.is_some());
             }
             if !up {
+                peer.was_away |= peer.up;
                 peer.outbox = Outbox::default();
                 peer.fetch.clear();
+            } else if std::mem::take(&mut peer.was_away) {
+                came_back = true;
             }
             peer.up = up;
             self.peers.insert(address, peer);
         }
+        if came_back {
+            self.doubt_silence(now);
+        }
+    }
+
+    /// A member that could not be reached may have heard clients that this server took for silent: it can't be told that they
+    /// are gone, and those that are there have their full time again, in which it tells of them.
+    fn doubt_silence(&self, now: Now) {
+        self.registry.removals().forget_silent();
+        self.registry.grant_grace(now.awake_ms);
     }
 
     /// Hands services over that have got another owner.

@@ -98,6 +98,11 @@ impl Outbox {
         self.pending.contains_key(service)
     }
 
+    /// Whether something of `service` waits, and no longer than since then.
+    pub(super) fn holds_since(&self, service: &ServiceKey, awake_ms: u64) -> bool {
+        self.pending.get(service).is_some_and(|pending| pending.since_ms > awake_ms)
+    }
+
     /// The number of the first change of `service` that waits.
     fn first(&self, service: &ServiceKey) -> Option<u64> {
         self.pending.get(service).map(|pending| pending.number)

@@ -17,7 +17,8 @@ const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
 const CHANGING: &str = "-";
 /// In one round of so many, lists are compared that are just changing: some change all the time.
 const THOROUGH: u64 = 4;
-/// A message that is under way for longer may never arrive: what it tells is not just changing.
+/// A message that is under way for longer may never arrive, and what waits for longer did not: what it tells is not just
+/// changing.
 const STUCK_MS: u64 = 1_000;
 /// Lists that wait to be fetched from one member; what is too much is found by the next round.
 const MAX_WANTED: usize = 100_000;
@@ -73,7 +74,9 @@ impl Core {
             let stuck = now.awake_ms < peer.retry_ms
                 || (!peer.telling.is_empty() && now.awake_ms >= peer.telling_ms + STUCK_MS);
             if member.is_nacre() && !thorough && !stuck {
-                let changing = |key: &ServiceKey| peer.outbox.holds(key) || peer.telling.contains_key(key);
+                let since_ms = now.awake_ms.saturating_sub(STUCK_MS);
+                let changing =
+                    |key: &ServiceKey| peer.outbox.holds_since(key, since_ms) || peer.telling.contains_key(key);
                 sums.iter_mut().filter(|(key, _)| changing(key)).for_each(|(_, sum)| *sum = Some(CHANGING.into()));
             }
             let request = Request::Checksums { source: self.view.own().clone(), sums };
@@ -408,6 +411,24 @@ mod tests {
         assert!(!asks(world.core.tick(later(40))));
         world.members.note_success(OTHER);
         assert!(asks(world.core.tick(later(60))));
+    }
+
+    #[test]
+    fn who_was_away_may_have_heard_whom_this_server_did_not() {
+        let mut world = world(Some(extend(true)));
+        world.core.tick(NOW);
+        let gone = InstanceKey { ip: "10.1.0.2".into(), ..world.key.clone() };
+        let removals = world.registry.removals();
+        removals.note_silent(&gone, NOW.wall_ms + 10, NOW.wall_ms + 10);
+        world.members.note_refusal(OTHER, world.members.heard(OTHER), 1);
+        world.core.tick(later(20));
+        assert!(removals.when(&gone).is_some());
+        world.members.note_success(OTHER);
+        world.core.tick(later(40));
+        assert_eq!(removals.when(&gone), None, "nobody is told of it");
+        let service = world.registry.find_service(&world.key.service).unwrap();
+        let slot = world.registry.find(&world.key).unwrap();
+        assert_eq!(service.silent_from_ms(&slot), later(40).awake_ms, "and the others have their full time");
     }
 
     /// Which lists a round of checksums leaves out.

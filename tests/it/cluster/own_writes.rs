@@ -10,16 +10,16 @@ use crate::client::Client;
 
 const ROUNDS: usize = 20;
 
-/// Three servers that are past their start: before that, nobody relies on what another tells.
+/// Three servers that are past their start and know it of each other: before that, nobody relies on what another tells.
 pub(super) fn ready() -> Trio {
     let trio = Trio::start("");
     within(Duration::from_secs(20), "all are ready", || {
         for server in trio.addresses() {
-            let answer = Client::new(server).get("/nacos/v1/console/health/readiness");
-            answer.map_err(|fault| fault.to_string()).and_then(|answer| match answer.status {
-                200 => Ok(()),
-                _ => Err(answer.text()),
-            })?;
+            let nodes = Client::new(server).get("/nacos/v1/core/cluster/nodes").map_err(|fault| fault.to_string())?;
+            let nodes = nodes.text();
+            if nodes.matches(r#""nacre":"ready;"#).count() != 3 {
+                return Err(format!("{server}: {nodes}"));
+            }
         }
         Ok(())
     });
@@ -99,6 +99,31 @@ fn a_service_that_was_made_empty_is_empty_on_all_servers() {
                 let target = format!("/nacos/v1/ns/instance/list?serviceName={service}");
                 let (_, _, text) = ask(&mut Client::new(server), "GET", &target);
                 if !text.contains("\"checksum\"") {
+                    return Err(format!("{server}: {text}"));
+                }
+            }
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn the_health_of_a_persistent_instance_is_known_to_all_at_once() {
+    let trio = ready();
+    // An exchange of checksums, which would show it too, comes every 5 s.
+    for round in 0..6 {
+        let service = owned_by(round % 3, 3, &format!("health-{round}"));
+        let mut client = Client::new(trio.addresses()[0]);
+        let place = format!("serviceName={service}&ip=10.0.0.1&port=80");
+        assert_eq!(ask(&mut client, "POST", &format!("/nacos/v1/ns/instance?{place}&ephemeral=false")).0, 200);
+        let checks = format!("serviceName={service}&clusterName=DEFAULT&checkPort=80&useInstancePort4Check=true");
+        let target = format!("/nacos/v1/ns/cluster?{checks}&healthChecker=%7B%22type%22%3A%22NONE%22%7D");
+        assert_eq!(ask(&mut client, "PUT", &target).0, 200);
+        assert_eq!(ask(&mut client, "PUT", &format!("/nacos/v1/ns/health/instance?{place}&healthy=false")).0, 200);
+        within(Duration::from_secs(2), "all know that it is unhealthy", || {
+            for server in trio.addresses() {
+                let (_, _, text) = ask(&mut Client::new(server), "GET", &format!("/nacos/v1/ns/instance?{place}"));
+                if !text.contains("\"healthy\":false") {
                     return Err(format!("{server}: {text}"));
                 }
             }
