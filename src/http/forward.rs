@@ -45,6 +45,8 @@ const CARRIED_OUT: HeaderName = HeaderName::from_static("nacre-carried-out");
 const READING: [&str; 2] = ["encoding", "nofix"];
 /// In the refusal of a server that does not own the service either.
 const MISDIRECTED: &[u8] = b"receive invalid redirect request";
+/// In the answer to a beat of an instance that is not there.
+const UNKNOWN: &[u8] = b"\"code\":20404";
 /// Up to this many parameters, looking through all for the same name is quickest.
 const FEW_PARAMS: usize = 32;
 /// Headers that are about the connection, the body as it was sent or the server that sent it, not about the request.
@@ -124,6 +126,7 @@ pub(super) async fn pass_on(call: &Call<'_>, cluster: &Cluster, naming: Naming) 
         let group = call.app.consensus.as_ref();
         match peers.send_from(place, outgoing).await {
             Ok(answer) if is_void(&answer) => return None,
+            Ok(answer) if own_kind && is_unknown(call, &answer) => return None,
             Ok(answer) if own_kind => {
                 if let (Some(group), Some(index)) = (group, carried_out(&answer.headers)) {
                     group.wait_for(index, SETTLE).await;
@@ -148,6 +151,13 @@ pub(super) async fn pass_on(call: &Call<'_>, cluster: &Cluster, naming: Naming) 
         }
     }
     None
+}
+
+/// Whether the owner does not have the instance that beats. It may have come to own the service just now, and not have been
+/// told of the instance yet: if it is here, its beat is taken here, and told to the owner.
+fn is_unknown(call: &Call<'_>, answer: &Incoming) -> bool {
+    let is_beat = BEATS.iter().any(|path| call.path.ends_with(path));
+    is_beat && answer.body.windows(UNKNOWN.len()).any(|part| part == UNKNOWN)
 }
 
 /// Whether the answer says nothing of the request itself: the other server doesn't think that it is the owner, can't

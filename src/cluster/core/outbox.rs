@@ -123,7 +123,9 @@ impl Core {
         }
         if let Some(peer) = self.peers.get_mut(to).filter(|peer| peer.outbox.holds(service)) {
             peer.urgent = true;
-            self.tell(now);
+            if self.start.may_tell() {
+                self.tell(now);
+            }
         }
         (Some(upto), std::mem::take(&mut self.actions))
     }
@@ -134,7 +136,7 @@ impl Core {
             return false;
         };
         let first = [peer.outbox.first(service), peer.telling.get(service).copied()].into_iter().flatten().min();
-        self.start.may_tell() && first.is_some_and(|first| first <= upto)
+        self.start.is_ready() && first.is_some_and(|first| first <= upto)
     }
 
     /// Sends what is due; one message to a member at a time, so that none overtakes another.

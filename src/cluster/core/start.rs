@@ -97,6 +97,11 @@ impl Start {
         self.phase == Phase::Ready && self.source.is_none()
     }
 
+    /// Whether they will be soon, if not now: data of a member are taken in meanwhile.
+    pub(super) fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
     pub(super) fn wants_to_meet(&self, address: &str) -> bool {
         match self.phase {
             // It can't do without, so it never gives up.

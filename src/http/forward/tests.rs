@@ -10,10 +10,10 @@ use crate::cluster::peer::fake::{Does, Fake, answer, nobody};
 use crate::http::auth::Options;
 use crate::http::call::App;
 use crate::http::world;
-use crate::model::Row;
 use crate::model::member::Member;
 use crate::model::peer::{Gap, Phase, Standing};
 use crate::model::settings::{Setting, SettingKey, Switches};
+use crate::model::{InstanceKey, Row};
 
 const OWN: &str = "127.0.0.1:1";
 
@@ -392,6 +392,30 @@ async fn an_owner_of_this_kind_hears_who_asks_and_its_words_are_kept() {
         let agents: Vec<_> = headers.iter().filter(|header| header.starts_with("nacre-client-agent")).collect();
         assert_eq!(agents, ["nacre-client-agent: Nacos-Java-Client:v1.4.8"]);
     }
+}
+
+#[tokio::test]
+async fn a_beat_of_an_instance_that_its_new_owner_lacks_is_taken_here() {
+    let fake = Fake::saying(200, "{\"clientBeatInterval\":5000,\"code\":20404,\"lightBeatEnabled\":true}").await;
+    let world = World::start(&[&fake.address]).await;
+    let service = world.service(&fake.address);
+    let beat =
+        format!("PUT /nacos/v1/ns/instance/beat?serviceName={service}&ip=10.1.0.1&port=80 HTTP/1.1\r\nHost: a\r\n");
+    let beat = format!("{beat}Connection: close\r\n\r\n");
+    let standing = Standing { phase: Phase::Ready, gap: Gap { from_ms: 0, to_ms: 0 } };
+    let extend = crate::model::member::Extend { standing: Some(standing), ..Default::default() };
+    world.members().note_report(&fake.address, extend, 1);
+    assert!(world.ask(&beat).await.contains("\"code\":20404"), "nobody has it");
+    let key = InstanceKey {
+        service: ServiceKey::new("public", &format!("DEFAULT_GROUP@@{service}")),
+        cluster: "DEFAULT".into(),
+        ip: "10.1.0.1".into(),
+        port: 80,
+        ephemeral: true,
+    };
+    world.app.registry.apply(Row::Instance(key, Some(Default::default())), 1, false);
+    assert!(world.ask(&beat).await.contains("\"code\":10200"));
+    assert_eq!(fake.asked().len(), 2);
 }
 
 #[tokio::test]
