@@ -112,6 +112,12 @@ impl Members {
         self.list.read().others.get(address).is_some_and(|entry| entry.member.is_nacre())
     }
 
+    /// Whether the member at `address` is known to be a server of another kind, whose lists are all that it has to say: those
+    /// of this kind also say what they took out.
+    pub fn is_other_kind(&self, address: &str) -> bool {
+        self.list.read().others.get(address).is_some_and(|entry| entry.member.is_other_kind())
+    }
+
     /// How the member at `address` is; `None` when it is none.
     pub fn state(&self, address: &str) -> Option<State> {
         let list = self.list.read();

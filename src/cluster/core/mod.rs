@@ -135,10 +135,8 @@ struct Taking {
 #[derive(Default)]
 struct Peer {
     outbox: Outbox,
-    /// What is just being told, with the number of its first change.
-    telling: HashMap<ServiceKey, u64>,
-    /// Since when.
-    telling_ms: u64,
+    /// What is just being told, with its first change.
+    telling: HashMap<ServiceKey, outbox::First>,
     retry_ms: u64,
     /// What waits does not wait for more.
     urgent: bool,
@@ -238,18 +236,20 @@ impl Core {
         if !key.ephemeral && !self.view.is_owner(&service.name) {
             return;
         }
-        let members = &self.members;
-        let hears = |(address, peer): &(&Arc<str>, &mut Peer)| peer.up && (key.ephemeral || members.is_nacre(address));
-        for (_, peer) in self.peers.iter_mut().filter(hears) {
-            peer.outbox.add(service, Some(key), now.awake_ms);
-        }
+        self.owe(service, Some(key), !key.ephemeral, now);
     }
 
     /// An empty service was made here: those hear of it that can be reached now. That is nothing to other kinds of servers.
     pub fn note_made(&mut self, service: &ServiceKey, now: Now) {
+        self.owe(service, None, true, now);
+    }
+
+    fn owe(&mut self, service: &ServiceKey, key: Option<&InstanceKey>, own_kind_alone: bool, now: Now) {
         let members = &self.members;
-        let own_kind = |(address, peer): &(&Arc<str>, &mut Peer)| peer.up && members.is_nacre(address);
-        self.peers.iter_mut().filter(own_kind).for_each(|(_, peer)| peer.outbox.add(service, None, now.awake_ms));
+        let hears = |address: &str, peer: &Peer| peer.up && (!own_kind_alone || members.is_nacre(address));
+        for (_, peer) in self.peers.iter_mut().filter(|(address, peer)| hears(address, peer)) {
+            peer.outbox.add(service, key, now.awake_ms);
+        }
     }
 
     /// What is due.
@@ -303,7 +303,7 @@ impl Core {
     /// The registry has taken something in.
     pub fn merged(&mut self, id: u64, result: Result<Outcome>, now: Now) -> Vec<Action> {
         let Some(Taking { from, completes_start, news }) = self.takings.remove(&id) else { return Vec::new() };
-        if let (Ok(Outcome::Merged(back)), false) = (result, self.is_other_kind(&from))
+        if let (Ok(Outcome::Merged(back)), false) = (result, self.members.is_other_kind(&from))
             && let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.up)
         {
             back.iter().for_each(|key| peer.outbox.add(&key.service, Some(key), now.awake_ms));
@@ -414,15 +414,6 @@ impl Core {
         let id = self.next_id();
         self.calls.insert(id, Call { to: to.clone(), heard: self.members.heard(to), purpose });
         self.actions.push(Action::Call { id, to: to.clone(), request });
-    }
-
-    fn is_nacre(&self, address: &str) -> bool {
-        self.members.is_nacre(address)
-    }
-
-    /// Whether the lists of the member are all that it has to say: those of this kind also say what they took out.
-    fn is_other_kind(&self, address: &str) -> bool {
-        self.members.find(address).is_some_and(|member| member.is_other_kind())
     }
 
     /// Keeps a record of each member; whoever is down is owed nothing: it compares checksums when it is back.

@@ -17,13 +17,19 @@ const MAX_TOLD: usize = 10_000;
 /// The status by which a member refuses a body for its size.
 const TOO_LARGE: u16 = 413;
 
+/// The first change of what is to be told of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct First {
+    /// Among all changes that were to be told to the member.
+    number: u64,
+    /// Awake time.
+    pub(super) ms: u64,
+}
+
 /// What is to be told of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pending {
-    /// Of its first change among all that were to be told to the member.
-    number: u64,
-    /// Awake time of that.
-    since_ms: u64,
+    first: First,
     /// `None`: all of them.
     instances: Option<BTreeSet<InstanceKey>>,
 }
@@ -55,7 +61,8 @@ impl Outbox {
     /// An instance (`None`: all) of `service` is to be told.
     pub(super) fn add(&mut self, service: &ServiceKey, key: Option<&InstanceKey>, now_ms: u64) {
         self.last += 1;
-        let fresh = || Pending { number: self.last, since_ms: now_ms, instances: Some(BTreeSet::new()) };
+        let first = First { number: self.last, ms: now_ms };
+        let fresh = || Pending { first, instances: Some(BTreeSet::new()) };
         self.pending.entry(service.clone()).or_insert_with(fresh).add(key);
     }
 
@@ -64,8 +71,7 @@ impl Outbox {
             self.pending.insert(service, pending);
             return;
         };
-        newer.since_ms = newer.since_ms.min(pending.since_ms);
-        newer.number = newer.number.min(pending.number);
+        newer.first = newer.first.min(pending.first);
         match &pending.instances {
             None => newer.add(None),
             Some(keys) => keys.iter().for_each(|key| newer.add(Some(key))),
@@ -73,7 +79,7 @@ impl Outbox {
     }
 
     fn is_due(&self, dispatch_ms: u64, now_ms: u64) -> bool {
-        self.pending.values().any(|pending| now_ms >= pending.since_ms + dispatch_ms)
+        self.pending.values().any(|pending| now_ms >= pending.first.ms + dispatch_ms)
     }
 
     /// Takes services out, at most `max`, and no more once `is_full` says so after one of them.
@@ -98,18 +104,16 @@ impl Outbox {
         self.pending.contains_key(service)
     }
 
-    /// Whether something of `service` waits, and no longer than since then.
-    pub(super) fn holds_since(&self, service: &ServiceKey, awake_ms: u64) -> bool {
-        self.pending.get(service).is_some_and(|pending| pending.since_ms > awake_ms)
-    }
-
-    /// The number of the first change of `service` that waits.
-    fn first(&self, service: &ServiceKey) -> Option<u64> {
-        self.pending.get(service).map(|pending| pending.number)
-    }
-
     pub(super) fn len(&self) -> usize {
         self.pending.len()
+    }
+}
+
+impl super::Peer {
+    /// The first change of `service` that it has not heard of.
+    pub(super) fn first(&self, service: &ServiceKey) -> Option<First> {
+        let waits = self.outbox.pending.get(service).map(|pending| pending.first);
+        [waits, self.telling.get(service).copied()].into_iter().flatten().min()
     }
 }
 
@@ -135,8 +139,7 @@ impl Core {
         let Some(peer) = self.peers.get(to).filter(|peer| peer.up && now.awake_ms >= peer.retry_ms) else {
             return false;
         };
-        let first = [peer.outbox.first(service), peer.telling.get(service).copied()].into_iter().flatten().min();
-        self.start.is_ready() && first.is_some_and(|first| first <= upto)
+        self.start.is_ready() && peer.first(service).is_some_and(|first| first.number <= upto)
     }
 
     /// Sends what is due; one message to a member at a time, so that none overtakes another.
@@ -198,8 +201,7 @@ impl Core {
             (!data.is_empty()).then_some(Request::Push(data))
         };
         if let Some(request) = request {
-            peer.telling_ms = now.awake_ms;
-            peer.telling = taken.iter().map(|(service, pending)| (service.clone(), pending.number)).collect();
+            peer.telling = taken.iter().map(|(service, pending)| (service.clone(), pending.first)).collect();
             self.call(to, request, Purpose::Tell(taken));
         }
     }

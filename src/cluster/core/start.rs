@@ -94,7 +94,7 @@ impl Start {
 
     /// Whether others may be told of this server's data.
     pub(super) fn may_tell(&self) -> bool {
-        self.phase == Phase::Ready && self.source.is_none()
+        self.is_ready() && self.source.is_none()
     }
 
     /// Whether they will be soon, if not now: data of a member are taken in meanwhile.
@@ -149,7 +149,7 @@ impl Core {
         if self.start.source.is_some() || now.awake_ms < self.start.again_ms {
             return;
         }
-        if self.start.phase == Phase::Ready {
+        if self.start.is_ready() {
             self.look_for_who_knows_better(others);
             return;
         }
@@ -164,7 +164,7 @@ impl Core {
 
     fn load_from(&mut self, source: Arc<str>, gap: Gap) {
         self.start.source = Some((source.clone(), gap));
-        let full = !self.is_other_kind(&source);
+        let full = !self.members.is_other_kind(&source);
         self.call(&source, Request::Snapshot { full }, Purpose::Load);
     }
 
@@ -240,7 +240,7 @@ impl Core {
                 return;
             }
         };
-        let nacre = self.is_nacre(from);
+        let nacre = self.members.is_nacre(from);
         let known_since = data.iter().filter_map(|datum| Some(datum.removed.as_ref()?.since_ms)).max();
         let known_since = known_since.unwrap_or(now.wall_ms);
         let named: HashSet<ServiceKey> = data.iter().map(|datum| datum.service.clone()).collect();

@@ -17,8 +17,7 @@ const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
 const CHANGING: &str = "-";
 /// In one round of so many, lists are compared that are just changing: some change all the time.
 const THOROUGH: u64 = 4;
-/// A message that is under way for longer may never arrive, and what waits for longer did not: what it tells is not just
-/// changing.
+/// What was changed longer ago and is still to be told is not just changing: a message may be lost.
 const STUCK_MS: u64 = 1_000;
 /// Lists that wait to be fetched from one member; what is too much is found by the next round.
 const MAX_WANTED: usize = 100_000;
@@ -71,12 +70,9 @@ impl Core {
             }
             peer.verifying = true;
             let mut sums = sums.clone();
-            let stuck = now.awake_ms < peer.retry_ms
-                || (!peer.telling.is_empty() && now.awake_ms >= peer.telling_ms + STUCK_MS);
-            if member.is_nacre() && !thorough && !stuck {
-                let since_ms = now.awake_ms.saturating_sub(STUCK_MS);
+            if member.is_nacre() && !thorough {
                 let changing =
-                    |key: &ServiceKey| peer.outbox.holds_since(key, since_ms) || peer.telling.contains_key(key);
+                    |key: &ServiceKey| peer.first(key).is_some_and(|first| now.awake_ms < first.ms + STUCK_MS);
                 sums.iter_mut().filter(|(key, _)| changing(key)).for_each(|(_, sum)| *sum = Some(CHANGING.into()));
             }
             let request = Request::Checksums { source: self.view.own().clone(), sums };
@@ -98,7 +94,7 @@ impl Core {
         }
         let Some((source, _)) = self.peers.get_key_value(source) else { return };
         let source = source.clone();
-        let other_kind = self.is_other_kind(&source);
+        let other_kind = self.members.is_other_kind(&source);
         let view = self.view.clone();
         let is_its = |key: &ServiceKey| is_at(view.owner(&key.name), &source);
         let mut wanted: Vec<ServiceKey> = Vec::new();
@@ -147,7 +143,7 @@ impl Core {
         }
         if !services.is_empty() {
             peer.fetch.under_way = true;
-            let full = !self.is_other_kind(from);
+            let full = !self.members.is_other_kind(from);
             self.call(from, Request::Fetch { services, full }, Purpose::Fetch);
         }
     }
@@ -157,7 +153,7 @@ impl Core {
         peer.fetch.under_way = false;
         match result {
             Ok(Answer::Data(data)) => {
-                let (view, other_kind) = (self.view.clone(), self.is_other_kind(from));
+                let (view, other_kind) = (self.view.clone(), self.members.is_other_kind(from));
                 // Of what has come to this server meanwhile nobody else has the last word.
                 let merge = |datum: Datum| {
                     let from_owner =
@@ -239,7 +235,7 @@ impl Core {
         if let Ok(Answer::Health(mut told)) = result
             && !self.view.is_owner(&service.name)
         {
-            if self.is_nacre(from) {
+            if self.members.is_nacre(from) {
                 self.drop_ephemeral(&service, &mut told);
             }
             self.actions.push(super::Action::Health(service, told));
