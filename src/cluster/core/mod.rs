@@ -323,8 +323,8 @@ impl Core {
 
     /// The answer to a member's request, and what it leads to. `from` is its address, if it said.
     pub fn asked(&mut self, from: Option<&str>, request: Request, now: Now) -> (Answer, Vec<Action>) {
-        // It knows sooner that it is back.
-        if from.and_then(|from| self.peers.get(from)).is_some_and(|peer| peer.was_away) {
+        // It knows sooner that it is back. Once: who can ask can also tell what it hears, even if it can't be reached.
+        if from.and_then(|from| self.peers.get_mut(from)).is_some_and(|peer| std::mem::take(&mut peer.was_away)) {
             self.doubt_silence(now);
         }
         let answer = match request {

@@ -427,6 +427,20 @@ mod tests {
         assert_eq!(service.silent_from_ms(&slot), later(40).awake_ms, "and the others have their full time");
     }
 
+    #[test]
+    fn who_asks_without_being_reached_is_doubted_once() {
+        let mut world = world(Some(extend(true)));
+        world.core.tick(NOW);
+        world.members.note_refusal(OTHER, world.members.heard(OTHER), 1);
+        world.core.tick(later(20));
+        let service = world.registry.find_service(&world.key.service).unwrap();
+        let slot = world.registry.find(&world.key).unwrap();
+        for ms in [1_000, 6_000, 11_000] {
+            world.core.asked(Some(OTHER), Request::Checksums { source: OTHER.into(), sums: Vec::new() }, later(ms));
+            assert_eq!(service.silent_from_ms(&slot), later(1_000).awake_ms, "else nobody would ever be silent");
+        }
+    }
+
     /// Which lists a round of checksums leaves out.
     fn changing(actions: &[Action]) -> Option<usize> {
         actions.iter().find_map(|action| match action {
