@@ -370,8 +370,13 @@ func (s *story) goOn(killed time.Time) {
 
 func (s *story) leave() {
 	check("subscriber_is_told_that_both_have_left", func() error {
-		return firstOf(deregister(s.first, service, one), deregister(s.first, service, two),
-			eventually(toldLimit, func() error { return s.subscriber.lacks() }))
+		for _, port := range []uint64{one, two} {
+			s.witness.ask(fmt.Sprintf("@beat %d", port))
+			if err := deregister(s.first, service, port); err != nil {
+				return err
+			}
+		}
+		return eventually(toldLimit, func() error { return s.subscriber.lacks() })
 	})
 	check("new_client_lists_none", func() error { return s.newClientLists(s.namespace, service, group, "") })
 }

@@ -295,10 +295,12 @@ class Story {
 
   async leave() {
     await check('subscriber_is_told_that_one_has_left', async () => {
+      await this.witness.ask(`@beat ${ONE}`);
       await this.first.deregisterInstance(SERVICE, instance(ONE, 1, {}), GROUP);
       await eventually(TOLD_MS, () => this.subscriber.lacks(TWO));
     });
     await check('new_client_lists_none_when_both_have_left', async () => {
+      await this.witness.ask(`@beat ${TWO}`);
       await this.first.deregisterInstance(SERVICE, instance(TWO, 1, {}), GROUP);
       await this.portsAre([]);
     });

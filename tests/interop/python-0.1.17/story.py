@@ -232,6 +232,7 @@ class Story:
     def leave(self):
         def both_leave():
             for port in (ONE, TWO):
+                self.witness.ask(f"@beat {port}")
                 that(self.first.remove_naming_instance(SERVICE, IP, port, CLUSTERS[port], group_name=GROUP),
                      f"{port} not deregistered")
             eventually(TOLD_S, lambda: f"told {self.subscriber.hosts}" if self.subscriber.hosts else None)

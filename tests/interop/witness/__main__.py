@@ -9,6 +9,8 @@ each answered with `done` on its standard input:
     @steady    waits until the instances must have lived by their beats, and checks that they did
     @restart   has the server killed and started again (by `@kill` and `@start` of this process, see tests/interop/run)
     @settled   waits until beats must have counted again, and checks that nobody saw or did anything unusual
+    @beat 7001 waits for the next answered beat of that instance, so that the one after it is seconds away: a full beat
+               that is under way while its client deregisters the instance brings the instance back
 
 The program ends by itself, with status 0, or when its standard input ends. Needs Python 3.9 and nothing else.
 """
@@ -30,6 +32,8 @@ WATCH_BEFORE_S = 21
 WATCH_AFTER_S = 17
 DOWN_S = 2
 START_LIMIT_S = 10
+# Clients beat every 5 s.
+BEAT_LIMIT_S = 15
 
 
 class Witness:
@@ -48,11 +52,12 @@ class Witness:
             *command, str(self.tap.port), self.namespace, stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, limit=MAX_MESSAGE_BYTES)
         steps = {"@arrived": self.arrive, "@polls": self.polls, "@steady": self.steady, "@restart": self.restart,
-                 "@settled": self.settle}
+                 "@settled": self.settle, "@beat": self.beat}
         while raw := await program.stdout.readline():
             line = raw.decode("utf-8", "replace").rstrip()
-            if line in steps:
-                answer = await steps[line]()
+            name, _, argument = line.partition(" ")
+            if name in steps:
+                answer = await steps[name](*argument.split())
                 program.stdin.write(f"done {answer}\n".encode() if answer is not None else b"done\n")
                 await program.stdin.drain()
             else:
@@ -108,6 +113,14 @@ class Witness:
         # They leave next.
         self.polling.cancel()
         self.settled = True
+
+    async def beat(self, port):
+        asked_at = time.monotonic()
+        while not self.tap.since(asked_at, lambda one: one.is_beat and one.port == int(port)):
+            if time.monotonic() >= asked_at + BEAT_LIMIT_S:
+                self.checks.check("instance_beats", lambda: that(False, f"no beat of port {port} in {BEAT_LIMIT_S} s"))
+                return
+            await asyncio.sleep(0.02)
 
     def beats_counted(self, since):
         """Each of the two has sent at least two beats, and every answer has code 10200."""

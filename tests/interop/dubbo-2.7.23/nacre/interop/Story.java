@@ -126,6 +126,7 @@ final class Story {
     }
 
     private void providerGoes(String when) throws Exception {
+        tap.awaitBeat(address(PORT_B));
         long fromMs = Clock.nowMs();
         order(providerB, "unexport");
         checks.check("unexported_provider_is_no_longer_called" + when, () -> {
@@ -189,8 +190,10 @@ final class Story {
     }
 
     private void leave() throws Exception {
+        tap.awaitBeat(address(0));
         consumer.terminate();
         checks.check("ending_consumer_is_deregistered", () -> eventually(TOLD_LIMIT_MS, () -> listed(consumers)));
+        tap.awaitBeat(address(PORT_A));
         providerA.terminate();
         providerB.terminate();
         checks.check("ending_provider_is_deregistered", () -> eventually(TOLD_LIMIT_MS, () -> listed(providers)));

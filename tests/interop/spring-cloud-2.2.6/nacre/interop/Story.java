@@ -171,6 +171,7 @@ final class Story {
     }
 
     private void leave() throws Exception {
+        tap.awaitBeat(addressTwo);
         two.terminate();
         checks.check("ending_provider_is_deregistered",
                 () -> eventually(TOLD_LIMIT_MS, () -> listed(greeters, addressOne)));
@@ -185,7 +186,9 @@ final class Story {
             TreeSet<String> called = calls.called(now - 1_500, now);
             return called.equals(Collections.singleton("one")) ? null : "called were " + called;
         }));
+        tap.awaitBeat("127.0.0.1:" + consumerPort);
         consumer.terminate();
+        tap.awaitBeat(addressOne);
         one.terminate();
         checks.check("ending_applications_are_deregistered", () -> {
             eventually(TOLD_LIMIT_MS, () -> listed(callers));

@@ -315,12 +315,14 @@ final class Story {
             that(rest.getData().equals(Collections.singletonList(SERVICE)), "there are " + rest);
         });
         checks.check("deregister_one_leaves_the_other", () -> {
+            tap.awaitBeat(BOTH.get(0));
             first.deregisterInstance(SERVICE, GROUP, "127.0.0.1", ONE, "c1");
             Lists.Answer answer = lists.ask();
             that(answer.status == 200 && answer.byAddress().keySet().equals(Collections.singleton(BOTH.get(1))),
                     answer.toString());
         });
         checks.check("deregister_both_leaves_an_empty_list", () -> {
+            tap.awaitBeat(BOTH.get(1));
             first.deregisterInstance(SERVICE, GROUP, "127.0.0.1", TWO, "c2");
             Lists.Answer answer = lists.ask();
             that(answer.status == 200 && answer.hosts().isArray() && answer.hosts().size() == 0, answer.toString());

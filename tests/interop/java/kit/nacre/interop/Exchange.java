@@ -43,6 +43,10 @@ final class Exchange {
         return Integer.toString(port).equals(parameter("port"));
     }
 
+    boolean isOf(String address) {
+        return address.equals(parameter("ip") + ":" + parameter("port"));
+    }
+
     /** The decoded value of a parameter of the query, or an empty text. */
     String parameter(String name) {
         for (String pair : query.split("&")) {

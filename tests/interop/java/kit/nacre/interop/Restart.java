@@ -97,11 +97,7 @@ final class Restart {
 
     /** Instance {@code address} has at least {@code least} answered beats from {@code fromMs} on, all with 10200. */
     static void areBeatsGood(Tap tap, String address, long fromMs, long toMs, int least) {
-        int colon = address.lastIndexOf(':');
-        String ip = address.substring(0, colon);
-        int port = Integer.parseInt(address.substring(colon + 1));
-        List<Exchange> beats = tap.between(fromMs, toMs,
-                e -> e.isBeat() && e.isOf(port) && e.parameter("ip").equals(ip) && e.status != 0);
+        List<Exchange> beats = tap.between(fromMs, toMs, e -> e.isBeat() && e.isOf(address) && e.status != 0);
         for (Exchange beat : beats) {
             that(beat.status == 200 && beat.answer.contains("\"code\":10200"), beat.toString());
         }

@@ -22,6 +22,8 @@ import java.util.function.Predicate;
  */
 final class Tap {
     private static final int MAX_MESSAGE_BYTES = 4 << 20;
+    /** Clients beat every 5 s. */
+    private static final long BEAT_LIMIT_MS = 15_000;
     private static final String MAX_MESSAGE_TEXT = "message over " + MAX_MESSAGE_BYTES + " bytes";
 
     private final ServerSocket listener;
@@ -49,6 +51,16 @@ final class Tap {
             }
         }
         return found;
+    }
+
+    /**
+     * Waits for the next answered beat of an instance, so that the one after it is seconds away. A client whose beat
+     * is under way while it deregisters the instance registers it again itself: the late beat is answered 20404.
+     */
+    void awaitBeat(String address) throws Exception {
+        long fromMs = Clock.nowMs();
+        Checks.eventually(BEAT_LIMIT_MS, () -> between(fromMs, Long.MAX_VALUE,
+                e -> e.isBeat() && e.isOf(address) && e.status != 0).isEmpty() ? "no beat of " + address : null);
     }
 
     private void accept() {
