@@ -308,6 +308,16 @@ impl Consensus {
         })
     }
 
+    /// Has this server make a snapshot of what it has carried out, as it does by itself from time to time
+    /// ([`Options::snapshot_entries`]); it is made soon after, unless one is being made.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] while the group is being restarted after a fault, or ends.
+    pub async fn make_snapshot(&self) -> Result<()> {
+        let asked = self.inner.raft().await.trigger().snapshot().await;
+        asked.map_err(|fault| Error::Refused(format!("no snapshot can be made: {fault}")))
+    }
+
     /// Answers what another server asks: the body of its request, the body of the answer.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod checked;
 mod failover;
 mod first;
 mod history;
+mod lost;
 mod minority;
 mod rounds;
 mod writer;
