@@ -109,7 +109,7 @@ impl Consensus {
             match self.attempt(&wish, deadline).await {
                 Attempt::Agreed(verdict, index) => {
                     one_more(&inner.proposals.agreed);
-                    self.applied(index, deadline).await?;
+                    self.applied(index, deadline).await.map_err(|why| unknown(&why))?;
                     return verdict.into();
                 }
                 Attempt::Busy => {
@@ -130,11 +130,11 @@ impl Consensus {
     }
 
     /// Waits until this server has carried out the entry of that number.
-    async fn applied(&self, index: u64, deadline: Instant) -> Result<()> {
+    async fn applied(&self, index: u64, deadline: Instant) -> Result<(), String> {
         let raft = self.inner.raft().await;
         let left = deadline.saturating_duration_since(Instant::now()).max(LOOK);
         let waited = raft.wait(Some(left)).applied_index_at_least(Some(index), "an answer").await;
-        waited.map(drop).map_err(|fault| unknown(&format!("this server lags behind: {fault}")))
+        waited.map(drop).map_err(|fault| format!("this server lags behind: {fault}"))
     }
 
     fn has_no_leader_for_long(&self) -> bool {
