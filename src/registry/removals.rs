@@ -52,9 +52,8 @@ impl Removals {
         let Some(kept) = kept.as_mut() else { return };
         kept.expire(wall_ms);
         let of_service = kept.services.entry(key.service.clone()).or_default();
-        let known = of_service.entry(key.clone()).or_default();
-        if *known < removed_ms {
-            *known = removed_ms;
+        if of_service.get(key).is_none_or(|known_ms| *known_ms < removed_ms) {
+            of_service.insert(key.clone(), removed_ms);
             kept.silent.remove(key);
             kept.order.push_back((wall_ms, removed_ms, key.clone()));
         }
@@ -189,6 +188,15 @@ mod tests {
         removals.note(&key("a"), 9_000, 9_000);
         removals.note(&key("a"), 4_000, 9_000);
         assert_eq!(removals.of(&key("a").service, 5_000 + KEEP_MS), Some((5_000, vec![(key("a"), 9_000)])));
+    }
+
+    #[test]
+    fn what_nobody_knows_the_time_of_is_forgotten_too() {
+        let removals = Removals::default();
+        removals.start(0);
+        removals.note(&key("a"), 0, 1_000);
+        assert_eq!(removals.when(&key("a")), Some(0));
+        assert_eq!(removals.of(&key("a").service, 2_000 + KEEP_MS), Some((2_000, Vec::new())));
     }
 
     #[test]

@@ -398,7 +398,7 @@ impl Service {
         let vouched = slot.born() < self.vouched_version.load(Ordering::Relaxed);
         let vouched_ms = if vouched { self.vouched_ms.load(Ordering::Relaxed) } else { 0 };
         let (healthy, timeout_ms) = slot.with(|known| (known.healthy, known.beat_timeout_ms()));
-        let beaten_ms = if healthy { vouched_ms.saturating_sub(timeout_ms + EXPIRY_GRACE_MS) } else { 0 };
+        let beaten_ms = if healthy { vouched_ms.saturating_sub(timeout_ms.saturating_add(EXPIRY_GRACE_MS)) } else { 0 };
         slot.last_beat_ms().max(beaten_ms)
     }
 

@@ -196,3 +196,16 @@ fn an_owner_vouches_for_what_was_there_and_not_for_what_came_later() {
     service.vouch(125_000);
     assert_eq!(service.lived_ms(&late), lived_ms + 5_000);
 }
+
+#[test]
+fn any_timeout_that_a_client_asks_for_can_be_counted_with() {
+    let registry = Registry::default();
+    let key = key("g@@s", "c", "10.0.0.1", true);
+    let metadata = [("preserved.heart.beat.timeout", u64::MAX.to_string())].into_iter().collect();
+    let instance = Instance { metadata: Some(metadata), ..Instance::default() };
+    registry.apply(Row::Instance(key.clone(), Some(Arc::new(instance))), 1, false);
+    let (service, slot) = (registry.find_service(&key.service).unwrap(), registry.find(&key).unwrap());
+    service.vouch(120_000);
+    slot.touch(0);
+    assert_eq!(service.lived_ms(&slot), 0);
+}
