@@ -84,6 +84,11 @@ pub(super) fn way(call: &Call<'_>, cluster: &Cluster, naming: Naming) -> Way {
     }
     // The handler says what is wrong with the name.
     let Ok(named) = naming(call) else { return Way::Here };
+    if cluster.obstacle().is_some() && is_by_own_kind(call) {
+        // It has the data, and knows from this answer that the request is left to it. Here a beat would make the instance
+        // anew, without what an operator has said of it.
+        return Way::Nowhere(Reply::misdirected(call.peer, call.path));
+    }
     if cluster.members().view().is_owner(&named.name) || is_agreed(call) {
         return Way::Here;
     }
@@ -96,6 +101,11 @@ pub(super) fn way(call: &Call<'_>, cluster: &Cluster, naming: Naming) -> Way {
     } else {
         Way::Nowhere(Reply::misdirected(call.peer, call.path))
     }
+}
+
+/// Whether a server of this kind, or who says so, passed `call` on.
+fn is_by_own_kind(call: &Call<'_>) -> bool {
+    call.headers.contains_key(CLIENT_AGENT) && call.agent_text().contains(SERVER)
 }
 
 /// Whether this is a change of a persistent instance. All servers agree on those, whoever is asked; asking the owner would only
@@ -192,7 +202,9 @@ pub(super) struct PassedOn {
 impl PassedOn {
     /// `None` for everything else; `naming`: of a route that the owner of the service answers.
     pub(super) fn of(call: &Call<'_>, cluster: &Cluster, naming: Naming) -> Option<Self> {
-        call.headers.get(CLIENT_AGENT).filter(|_| call.agent_text().contains(SERVER))?;
+        if !is_by_own_kind(call) {
+            return None;
+        }
         let from = call.headers.get(REQUEST_SOURCE)?.to_str().ok()?;
         let is_member = cluster.members().is_nacre(from) && call.app.auth.is_peer(call.app, call.headers, call.peer);
         let service = naming(call).ok().filter(|_| is_member)?.key();

@@ -45,8 +45,9 @@ pub(super) fn options(enabled: bool) -> Options {
     Options { enabled, token_key: vec![1; 32], token_ttl_s: 60, identity: None, check_peers: true }
 }
 
-/// A cluster that has restored its data and has met nobody.
+/// A cluster that has restored its data, as of `as_of_ms`, or has none yet; it has met nobody.
 fn cluster(
+    as_of_ms: Option<u64>,
     members: &Arc<Members>,
     identity: Option<(String, String)>,
     registry: &Arc<Registry>,
@@ -63,7 +64,7 @@ fn cluster(
         clock: clock.clone(),
         peers: Arc::new(peers),
         notes: Notes::default(),
-        as_of_ms: Some(1),
+        as_of_ms,
     })
 }
 
@@ -91,6 +92,11 @@ impl World {
 
     /// Which shows the others the identity that it asks of them.
     pub(super) fn new(auth: Options, members: Members, clustered: bool) -> Self {
+        Self::as_of(Some(1), auth, members, clustered)
+    }
+
+    /// The same with data as of that time, or none yet.
+    pub(super) fn as_of(as_of_ms: Option<u64>, auth: Options, members: Members, clustered: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store_options = StoreOptions { durability: Durability::Off, ..StoreOptions::new(dir.path()) };
         let (store, _) = Store::open(store_options, 0, &mut |_| {}, &|_| {}).unwrap();
@@ -99,7 +105,10 @@ impl World {
         let (commit, _) = commit::start(registry.clone(), store, clock.clone(), commit_options, Vec::new()).unwrap();
         let members = Arc::new(members);
         let app = App {
-            cluster: clustered.then(|| Arc::new(cluster(&members, auth.identity.clone(), &registry, &commit, &clock))),
+            cluster: clustered.then(|| {
+                let identity = auth.identity.clone();
+                Arc::new(cluster(as_of_ms, &members, identity, &registry, &commit, &clock))
+            }),
             consensus: None,
             registry,
             commit,

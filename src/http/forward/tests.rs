@@ -244,6 +244,24 @@ async fn what_a_member_passed_on_is_never_passed_on_again() {
 }
 
 #[tokio::test]
+async fn who_has_no_data_yet_leaves_what_a_server_of_its_kind_passes_on_to_that() {
+    const SENDER: &str = "127.0.0.1:8849";
+    let members = Members::new(member(OWN), [member(SENDER)], 3);
+    let served = world::World::as_of(None, world::options(false), members, true);
+    let address = served.serve().await;
+    let world = World { app: served.app.clone(), address, _served: served };
+    let service = world.service(OWN);
+    let target = format!("/v1/ns/instance?serviceName={service}&ip=10.1.0.1&port=80");
+    let sender = format!("User-Agent: Nacos-Server:1.4.8\r\nRequest-Source: {SENDER}\r\n");
+    let answer = world.send("POST", &target, &format!("{sender}Nacre-Client-Agent: x\r\n")).await;
+    assert_eq!(status(&answer), "400", "{answer}");
+    assert!(answer.contains("receive invalid redirect request from peer") && !world.has(&service), "{answer}");
+    // Others would show their client the fault.
+    let answer = world.send("POST", &target, &sender).await;
+    assert_eq!((status(&answer), world.has(&service)), ("200", true), "{answer}");
+}
+
+#[tokio::test]
 async fn when_the_owner_is_gone_the_next_one_is_asked() {
     let (gone, fake) = (nobody().await, Fake::saying(200, "ok").await);
     let world = World::start(&[&gone, &fake.address]).await;
