@@ -72,7 +72,7 @@ mod tests {
     }
 
     fn removal(removed_ms: u64, from_owner: bool) -> Command {
-        let removed = Some(Removed { since_ms: 0, keys: vec![(key(), removed_ms)] });
+        let removed = Some(Removed { since_ms: 0, keys: vec![(key(), removed_ms)], ..Removed::default() });
         let datum = Datum { service: key().service, told: Vec::new(), removed };
         Command::Merge(vec![Merge { datum, whole: false, from_owner }])
     }

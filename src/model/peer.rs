@@ -47,6 +47,8 @@ pub struct Removed {
     pub since_ms: u64,
     /// What was taken out, and when (epoch ms).
     pub keys: Vec<(InstanceKey, u64)>,
+    /// The sender has no such service (any more).
+    pub service_too: bool,
 }
 
 /// A list that came from a peer, and how it is to be taken in.

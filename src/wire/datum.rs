@@ -142,6 +142,9 @@ fn write_told(told: &Told, service: &str, own: bool, out: &mut Vec<u8>) {
 fn write_removed(removed: &Removed, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","removed":{"sinceMs":"#);
     json::unsigned(removed.since_ms, out);
+    if removed.service_too {
+        out.extend_from_slice(br#","serviceToo":true"#);
+    }
     out.extend_from_slice(br#","keys":["#);
     json::separated(&removed.keys, out, |(key, removed_ms), out| {
         out.extend_from_slice(br#"{"ip":"#);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Core;
 use crate::cluster::ownership::View;
 use crate::model::clock::Now;
 use crate::model::peer::{Datum, Removed, Told, Trace};
@@ -9,6 +10,40 @@ use crate::model::{InstanceKey, ServiceKey};
 use crate::push::list::host;
 use crate::registry::{Registry, Service, Slot};
 use crate::wire::distro::list_checksum;
+
+/// Instances in one answer to who asks for lists by name, about; a list is never cut.
+const MAX_FETCHED: usize = 200_000;
+
+impl Core {
+    /// `full`: with services that are empty, and those that are gone.
+    pub(super) fn snapshot(&self, full: bool, now: Now) -> Vec<Datum> {
+        let services = self.registry.services();
+        let told = services.iter().filter(|service| full || service.has_ephemeral());
+        let mut data: Vec<_> = told.map(|s| whole(&self.registry, s, &self.view, now)).collect();
+        if full {
+            let gone = self.registry.removals().services().into_iter();
+            let gone = gone.filter(|key| self.registry.find_service(key).is_none());
+            data.extend(gone.map(|key| nothing(&self.registry, &key, now)));
+        }
+        data
+    }
+
+    /// Other servers get what is there; those of this kind are also told what is not, and why.
+    pub(super) fn lists_of(&self, services: &[ServiceKey], full: bool, now: Now) -> Vec<Datum> {
+        let of = |key: &ServiceKey| match self.registry.find_service(key) {
+            Some(service) => Some(whole(&self.registry, &service, &self.view, now)),
+            None => full.then(|| nothing(&self.registry, key, now)),
+        };
+        // Other servers ask for everything that differs at once, however much that is.
+        let mut told = 0;
+        let is_room = |datum: &Datum| {
+            let before = told;
+            told += datum.told.len();
+            before < MAX_FETCHED
+        };
+        services.iter().filter_map(of).take_while(is_room).collect()
+    }
+}
 
 /// All that is known of the ephemeral instances of a service.
 pub(super) fn whole(registry: &Registry, service: &Service, view: &View, now: Now) -> Datum {
@@ -20,7 +55,8 @@ pub(super) fn whole(registry: &Registry, service: &Service, view: &View, now: No
 
 /// A service that is not there.
 pub(super) fn nothing(registry: &Registry, key: &ServiceKey, now: Now) -> Datum {
-    Datum { service: key.clone(), told: Vec::new(), removed: removed(registry, key, now) }
+    let removed = removed(registry, key, now).map(|removed| Removed { service_too: true, ..removed });
+    Datum { service: key.clone(), told: Vec::new(), removed }
 }
 
 /// What is known of some instances of a service, persistent ones too.
@@ -43,13 +79,14 @@ pub(super) fn some<'a>(
     }
     if !gone.is_empty() {
         // Nothing follows for others: since when what is told is complete does not matter here.
-        datum.removed = Some(Removed { since_ms: now.wall_ms, keys: gone });
+        datum.removed = Some(Removed { since_ms: now.wall_ms, keys: gone, service_too: false });
     }
     datum
 }
 
 fn removed(registry: &Registry, key: &ServiceKey, now: Now) -> Option<Removed> {
-    registry.removals().of(key, now.wall_ms).map(|(since_ms, keys)| Removed { since_ms, keys })
+    let known = registry.removals().of(key, now.wall_ms);
+    known.map(|(since_ms, keys)| Removed { since_ms, keys, service_too: false })
 }
 
 fn told(service: &Service, slot: &Slot, view: &View, now: Now) -> Told {

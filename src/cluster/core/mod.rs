@@ -22,14 +22,12 @@ use crate::error::Result;
 use crate::model::clock::Now;
 use crate::model::command::Outcome;
 use crate::model::member::{Member, State};
-use crate::model::peer::{Datum, Gap, Merge, Phase, Standing, Told};
+use crate::model::peer::{Gap, Merge, Phase, Standing, Told};
 use crate::model::{InstanceKey, ServiceKey};
 use crate::registry::Registry;
 use outbox::Outbox;
 use start::Start;
 
-/// Instances in one answer to who asks for lists by name, about; a list is never cut.
-const MAX_FETCHED: usize = 200_000;
 /// A member whose kind is not known yet is asked this often.
 const ASK_MS: u64 = 1_000;
 /// That a client was heard of again is news if it was so much later than was known: how long messages take makes it look
@@ -38,6 +36,8 @@ const NEWS_MS: u64 = 1_000;
 /// Restored instances that nobody knows the age of count as changed so long before the store was last right: a change that
 /// a peer made just before that may not have arrived any more.
 const DOUBT_MS: u64 = 1_000;
+/// Silence is doubted once in this time because the same member is back: longer than clients may be silent by default.
+const BACK_AGAIN_MS: u64 = 120_000;
 
 /// How often what is done; all times in ms.
 #[derive(Debug, Clone)]
@@ -137,6 +137,7 @@ struct Peer {
     outbox: Outbox,
     /// What is just being told, with its first change.
     telling: HashMap<ServiceKey, outbox::First>,
+    telling_since_ms: u64,
     retry_ms: u64,
     /// What waits does not wait for more.
     urgent: bool,
@@ -147,6 +148,20 @@ struct Peer {
     up: bool,
     /// It was up before, and then it was not.
     was_away: bool,
+    /// When silence was last doubted because it came back.
+    doubted_ms: Option<u64>,
+}
+
+impl Peer {
+    /// Whether silence is doubted because it is back: not again and again for one that comes and goes all the time, else
+    /// nobody would ever be silent for long enough.
+    fn doubts(&mut self, now: Now) -> bool {
+        let doubts = self.doubted_ms.is_none_or(|before_ms| now.awake_ms >= before_ms + BACK_AGAIN_MS);
+        if doubts {
+            self.doubted_ms = Some(now.awake_ms);
+        }
+        doubts
+    }
 }
 
 /// See the module.
@@ -303,6 +318,7 @@ impl Core {
     /// The registry has taken something in.
     pub fn merged(&mut self, id: u64, result: Result<Outcome>, now: Now) -> Vec<Action> {
         let Some(Taking { from, completes_start, news }) = self.takings.remove(&id) else { return Vec::new() };
+        self.start.note_taken(&from, result.is_ok());
         if let (Ok(Outcome::Merged(back)), false) = (result, self.members.is_other_kind(&from))
             && let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.up)
         {
@@ -313,9 +329,10 @@ impl Core {
                 peer.outbox.add(&key.service, Some(&key), now.awake_ms);
             }
         }
-        if let Some(since_ms) = completes_start {
+        if let Some(since_ms) = completes_start
+            && self.start.complete(self.registry.instance_count() > 0, now)
+        {
             self.registry.removals().know_since(since_ms);
-            self.start.complete(self.registry.instance_count() > 0);
             self.members.set_standing(self.standing());
         }
         std::mem::take(&mut self.actions)
@@ -324,8 +341,11 @@ impl Core {
     /// The answer to a member's request, and what it leads to. `from` is its address, if it said.
     pub fn asked(&mut self, from: Option<&str>, request: Request, now: Now) -> (Answer, Vec<Action>) {
         // It knows sooner that it is back. Once: who can ask can also tell what it hears, even if it can't be reached.
-        if from.and_then(|from| self.peers.get_mut(from)).is_some_and(|peer| std::mem::take(&mut peer.was_away)) {
-            self.doubt_silence(now);
+        if let Some(peer) = from.and_then(|from| self.peers.get_mut(from))
+            && std::mem::take(&mut peer.was_away)
+        {
+            let doubts = peer.doubts(now);
+            self.doubt_silence(doubts, now);
         }
         let answer = match request {
             Request::Snapshot { .. } | Request::Push(_) | Request::Changes(_) if !self.has_data() => Answer::NotReady,
@@ -418,7 +438,7 @@ impl Core {
 
     /// Keeps a record of each member; whoever is down is owed nothing: it compares checksums when it is back.
     fn look_at_members(&mut self, others: &[Member], now: Now) {
-        let mut came_back = false;
+        let (mut came_back, mut doubts) = (false, false);
         let mut before = std::mem::take(&mut self.peers);
         for member in others {
             let address: Arc<str> = member.address().into();
@@ -434,20 +454,23 @@ impl Core {
                 peer.fetch.clear();
             } else if std::mem::take(&mut peer.was_away) {
                 came_back = true;
+                doubts |= peer.doubts(now);
             }
             peer.up = up;
             self.peers.insert(address, peer);
         }
         if came_back {
-            self.doubt_silence(now);
+            self.doubt_silence(doubts, now);
         }
     }
 
     /// A member that could not be reached may have heard clients that this server took for silent: it can't be told that they
-    /// are gone, and those that are there have their full time again, in which it tells of them.
-    fn doubt_silence(&self, now: Now) {
+    /// are gone, and with `grace` those that are there have their full time again, in which it tells of them.
+    fn doubt_silence(&self, grace: bool, now: Now) {
         self.registry.removals().forget_silent();
-        self.registry.grant_grace(now.awake_ms);
+        if grace {
+            self.registry.grant_grace(now.awake_ms);
+        }
     }
 
     /// Hands services over that have got another owner.
@@ -509,34 +532,6 @@ impl Core {
             Ok(_) | Err(Failure::Said(..) | Failure::Refused) => self.start.met(address, None),
             Err(Failure::Broken(_)) => self.start.missed(address),
         }
-    }
-
-    fn snapshot(&self, full: bool, now: Now) -> Vec<Datum> {
-        let services = self.registry.services();
-        let filled = services.iter().filter(|service| service.has_ephemeral());
-        let mut data: Vec<_> = filled.map(|s| lists::whole(&self.registry, s, &self.view, now)).collect();
-        if full {
-            let emptied = self.registry.removals().services().into_iter();
-            let emptied = emptied.filter(|key| self.registry.find_service(key).is_none_or(|s| !s.has_ephemeral()));
-            data.extend(emptied.map(|key| lists::nothing(&self.registry, &key, now)));
-        }
-        data
-    }
-
-    /// Other servers get what is there; those of this kind are also told what is not, and why.
-    fn lists_of(&self, services: &[ServiceKey], full: bool, now: Now) -> Vec<Datum> {
-        let of = |key: &ServiceKey| match self.registry.find_service(key) {
-            Some(service) => Some(lists::whole(&self.registry, &service, &self.view, now)),
-            None => full.then(|| lists::nothing(&self.registry, key, now)),
-        };
-        // Other servers ask for everything that differs at once, however much that is.
-        let mut told = 0;
-        let is_room = |datum: &Datum| {
-            let before = told;
-            told += datum.told.len();
-            before < MAX_FETCHED
-        };
-        services.iter().filter_map(of).take_while(is_room).collect()
     }
 
     /// How many lists are waiting to be told to the member at `address`; for figures and tests.

@@ -16,6 +16,8 @@ const MAX_TOLD: usize = 10_000;
 
 /// The status by which a member refuses a body for its size.
 const TOO_LARGE: u16 = 413;
+/// A member that takes longer for a message is waited for by nobody meanwhile.
+const SLOW_MS: u64 = 500;
 
 /// The first change of what is to be told of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,9 +138,11 @@ impl Core {
 
     /// Whether the member at `to` has not heard of all changes of `service` up to that number, and can be hoped to soon.
     pub fn owes(&self, to: &str, service: &ServiceKey, upto: u64, now: Now) -> bool {
-        let Some(peer) = self.peers.get(to).filter(|peer| peer.up && now.awake_ms >= peer.retry_ms) else {
-            return false;
+        let is_slow = |peer: &super::Peer| {
+            !peer.telling.is_empty() && now.awake_ms.saturating_sub(peer.telling_since_ms) > SLOW_MS
         };
+        let hears = |peer: &&super::Peer| peer.up && now.awake_ms >= peer.retry_ms && !is_slow(peer);
+        let Some(peer) = self.peers.get(to).filter(hears) else { return false };
         self.start.is_ready() && peer.first(service).is_some_and(|first| first.number <= upto)
     }
 
@@ -202,6 +206,7 @@ impl Core {
         };
         if let Some(request) = request {
             peer.telling = taken.iter().map(|(service, pending)| (service.clone(), pending.first)).collect();
+            peer.telling_since_ms = now.awake_ms;
             self.call(to, request, Purpose::Tell(taken));
         }
     }
@@ -225,6 +230,9 @@ impl Core {
         } else if *result != Ok(Answer::Done) && peer.up {
             peer.retry_ms = retry_ms;
             told.into_iter().for_each(|(service, pending)| peer.outbox.put_back(service, pending));
+        }
+        if peer.urgent && self.start.may_tell() {
+            self.tell(now);
         }
     }
 
@@ -355,10 +363,9 @@ mod tests {
         core.note(&service, &key("a"), at(13));
         let (later, told) = hurry(&mut core, 14);
         assert!(told.is_empty() && owes(&core, later, 14));
-        core.answered(*id, Ok(Answer::Done), at(15));
+        let told = calls(core.answered(*id, Ok(Answer::Done), at(15)));
         assert!(!owes(&core, first, 16) && owes(&core, later, 16));
-        let told = calls(core.tick(at(16)));
-        assert!(owes(&core, later, 17));
+        assert!(owes(&core, later, 15 + SLOW_MS) && !owes(&core, later, 16 + SLOW_MS), "it may take far longer");
         core.answered(told[0].0, Err(Failure::Said(500, String::new())), at(18));
         assert!(!owes(&core, later, 19), "it takes nothing now");
         assert_eq!(hurry(&mut core, 1_019).1.len(), 1);

@@ -48,6 +48,8 @@ pub(super) struct Start {
     met: BTreeMap<Arc<str>, Met>,
     /// Whose data are being fetched or taken in, and the gap that is left then.
     source: Option<(Arc<str>, Gap)>,
+    /// A part of them could not be taken in.
+    incomplete: bool,
     again_ms: u64,
 }
 
@@ -84,6 +86,7 @@ impl Start {
             began_ms: now.awake_ms,
             met: BTreeMap::new(),
             source: None,
+            incomplete: false,
             again_ms: 0,
         }
     }
@@ -127,20 +130,32 @@ impl Start {
         *missed = Met::Missed(if let Met::Missed(times) = missed { times.saturating_add(1) } else { 1 });
     }
 
-    /// The data of the source are taken in.
-    pub(super) fn complete(&mut self, has_data: bool) {
-        let Some((address, gap)) = self.source.take() else { return };
+    /// Something that came from `from` is taken in, or could not be.
+    pub(super) fn note_taken(&mut self, from: &str, done: bool) {
+        self.incomplete |= !done && self.source.as_ref().is_some_and(|(source, _)| **source == *from);
+    }
+
+    /// The data of the source are taken in; `false`: not all of them, they are asked for again.
+    pub(super) fn complete(&mut self, has_data: bool, now: Now) -> bool {
+        let Some((address, gap)) = self.source.take() else { return false };
+        if std::mem::take(&mut self.incomplete) {
+            tracing::warn!(from = &*address, "the data of a member could not be taken in");
+            self.met.remove(&address);
+            self.again_ms = now.awake_ms + RELOAD_MS;
+            return false;
+        }
         tracing::info!(from = &*address, "the data of a member are taken in");
         self.gap = gap;
         if self.met.get(&address) != Some(&Met::Other) {
             self.phase = Phase::Ready;
-            return;
+            return true;
         }
         // Any of these may have just begun itself: all of them are asked.
         self.met.insert(address, Met::Taken);
         if has_data && self.phase == Phase::Loading {
             self.phase = Phase::Restored;
         }
+        true
     }
 }
 
@@ -252,7 +267,7 @@ impl Core {
         let services = self.registry.services();
         let unnamed = services.iter().filter(|s| nacre && s.has_ephemeral() && !named.contains(s.key()));
         let unnamed = unnamed.map(|service| {
-            let removed = Some(Removed { since_ms, keys: Vec::new() });
+            let removed = Some(Removed { since_ms, keys: Vec::new(), service_too: true });
             let datum = Datum { service: service.key().clone(), told: Vec::new(), removed };
             Merge { datum, whole: true, from_owner: true }
         });
@@ -323,6 +338,21 @@ mod tests {
                 let left = closed_by(*mine, *theirs);
                 assert!(!knows_better(*theirs, left), "{theirs:?} {mine:?}");
             }
+        }
+    }
+
+    #[test]
+    fn data_that_could_not_all_be_taken_in_are_asked_for_again() {
+        let now = Now { awake_ms: 1, wall_ms: 4_000_000 };
+        for (faults, completes) in [(vec![], true), (vec!["another"], true), (vec!["source"], false)] {
+            let mut start = Start::new(None, now);
+            start.source = Some(("source".into(), gap(0, 1)));
+            start.note_taken("source", true);
+            faults.iter().for_each(|from| start.note_taken(from, false));
+            assert_eq!(start.complete(true, now), completes);
+            assert_eq!((start.is_ready(), start.again_ms), (completes, if completes { 0 } else { 1 + RELOAD_MS }));
+            start.source = Some(("source".into(), gap(0, 1)));
+            assert!(start.complete(true, now), "the next time is another");
         }
     }
 

@@ -54,14 +54,14 @@ impl Core {
         }
         let due = |peer: &super::Peer| peer.up && !peer.verifying && (round || peer.verify_now);
         let due: Vec<Arc<str>> = self.peers.iter().filter(|(_, peer)| due(peer)).map(|(to, _)| to.clone()).collect();
+        // Before it is known what a member understands there is nothing to send.
+        let met = |to: Arc<str>| Some((self.members.find(&to).filter(|member| member.extend.version.is_some())?, to));
+        let due: Vec<_> = due.into_iter().filter_map(met).collect();
         if due.is_empty() {
             return;
         }
         let sums = self.own_checksums();
-        for to in due {
-            let Some(member) = self.members.find(&to).filter(|member| member.extend.version.is_some()) else {
-                continue;
-            };
+        for (member, to) in due {
             let Some(peer) = self.peers.get_mut(&to) else { continue };
             let thorough = std::mem::take(&mut peer.verify_now) || self.verified.is_multiple_of(THOROUGH);
             // That there is nothing is news to a server of this kind only.
@@ -366,7 +366,11 @@ mod tests {
             let mut world = world(extend);
             let actions = world.hear(Vec::new());
             let [(id, _)] = fetches(&actions)[..] else { panic!("{actions:?}") };
-            let removed = Some(Removed { since_ms: 0, keys: vec![(world.key.clone(), NOW.wall_ms + 2_000)] });
+            let removed = Some(Removed {
+                since_ms: 0,
+                keys: vec![(world.key.clone(), NOW.wall_ms + 2_000)],
+                ..Removed::default()
+            });
             let answer = vec![Datum { service: world.key.service.clone(), told: Vec::new(), removed }];
             let actions = world.core.answered(id, Ok(Answer::Data(answer)), NOW);
             world.carry_out(actions);
@@ -379,7 +383,7 @@ mod tests {
         let mut world = world(None);
         let actions = world.hear(Vec::new());
         let [(id, _)] = fetches(&actions)[..] else { panic!("{actions:?}") };
-        let removed = Some(Removed { since_ms: 1, keys: Vec::new() });
+        let removed = Some(Removed { since_ms: 1, keys: Vec::new(), ..Removed::default() });
         let answer = vec![Datum { service: world.key.service.clone(), told: Vec::new(), removed }];
         let actions = world.core.answered(id, Ok(Answer::Data(answer)), NOW);
         world.carry_out(actions);
@@ -393,6 +397,30 @@ mod tests {
         let trace = Some(Trace { changed_ms: NOW.wall_ms, heard_ms: Some(NOW.wall_ms) });
         let told: Vec<&Told> = told.unwrap().iter().flat_map(|part| &part.datum.told).collect();
         assert!(matches!(told[..], [told] if told.key == world.key && told.trace == trace), "{told:?}");
+    }
+
+    #[test]
+    fn it_is_said_whether_an_emptied_service_is_still_there() {
+        let mut world = world(Some(extend(true)));
+        world.core.tick(NOW);
+        let run = |command| carry_out(&world.registry, command, later(10)).outcome.unwrap();
+        run(Command::Deregister(world.key.clone()));
+        let mut gone = |ms| {
+            let (answer, _) = world.core.asked(Some(OTHER), Request::Snapshot { full: true }, later(ms));
+            let Answer::Data(data) = answer else { panic!("{answer:?}") };
+            let removed =
+                data.iter().find(|datum| datum.service == world.key.service).unwrap().removed.clone().unwrap();
+            (removed.keys.len(), removed.service_too)
+        };
+        assert_eq!(gone(20), (1, false));
+        run(Command::DeleteService(world.key.service.clone()));
+        assert_eq!(gone(40), (1, true));
+        let made = ServiceKey::new("public", "g@@empty");
+        run(Command::CreateService(made.clone(), Default::default()));
+        let (Answer::Data(data), _) = world.core.asked(Some(OTHER), Request::Snapshot { full: true }, later(60)) else {
+            panic!("no data")
+        };
+        assert!(data.iter().any(|datum| datum.service == made), "who was away when it was made hears of it too");
     }
 
     #[test]
@@ -439,6 +467,26 @@ mod tests {
             world.core.asked(Some(OTHER), Request::Checksums { source: OTHER.into(), sums: Vec::new() }, later(ms));
             assert_eq!(service.silent_from_ms(&slot), later(1_000).awake_ms, "else nobody would ever be silent");
         }
+    }
+
+    #[test]
+    fn who_comes_and_goes_all_the_time_is_doubted_once_in_a_while() {
+        let mut world = world(Some(extend(true)));
+        world.core.tick(NOW);
+        let service = world.registry.find_service(&world.key.service).unwrap();
+        let slot = world.registry.find(&world.key).unwrap();
+        let mut doubted = Vec::new();
+        // It reports itself, and can't be reached.
+        for ms in (4_000..250_000).step_by(4_000) {
+            world.members.note_refusal(OTHER, world.members.heard(OTHER), 1);
+            world.core.tick(later(ms));
+            world.members.note_report(OTHER, extend(true), 1);
+            world.core.tick(later(ms + 2_000));
+            doubted.push(service.silent_from_ms(&slot));
+        }
+        doubted.dedup();
+        let times = [6_000, 126_000, 246_000];
+        assert_eq!(doubted, times.map(|ms| later(ms).awake_ms), "else nobody would ever be silent for long enough");
     }
 
     /// Which lists a round of checksums leaves out.

@@ -44,7 +44,8 @@ impl Taking<'_> {
             tracing::debug!(service = &*datum.service.name, "a peer told of a service that nobody may make");
             return;
         }
-        if service.is_none() && datum.told.is_empty() && merge.whole {
+        let has_service = datum.removed.as_ref().is_none_or(|removed| !removed.service_too);
+        if service.is_none() && datum.told.is_empty() && merge.whole && has_service {
             self.steps.push(Step::Ensure(datum.service.clone()));
         }
         for told in &datum.told {

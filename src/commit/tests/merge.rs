@@ -58,6 +58,7 @@ fn datum(told: Vec<Told>, removed: Option<(u64, &[(&str, u64)])>) -> Datum {
     let removed = removed.map(|(since_ms, keys)| Removed {
         since_ms,
         keys: keys.iter().map(|(ip, at)| (key("g@@s", ip), *at)).collect(),
+        service_too: false,
     });
     Datum { service: ServiceKey::new("public", "g@@s"), told, removed }
 }
@@ -113,6 +114,18 @@ fn who_is_missing_in_the_list_of_the_owner_was_taken_out_or_was_never_known() {
     assert_eq!(node.list(), pairs(&[("2.2.2.2", "")]));
     let (_, back) = node.merge(from_owner(datum(vec![], None)));
     assert_eq!((back, node.list()), (vec![], vec![]));
+}
+
+#[test]
+fn a_service_is_made_by_an_empty_list_only_where_the_sender_has_it() {
+    let node = Node::new();
+    let mut empty = datum(vec![], Some((0, &[("1.1.1.1", 1_100_000)])));
+    empty.removed.as_mut().unwrap().service_too = true;
+    node.merge(from_owner(empty.clone()));
+    assert!(node.registry.service("public", "g@@s").is_none(), "what was deleted does not come back");
+    empty.removed.as_mut().unwrap().service_too = false;
+    node.merge(from_owner(empty));
+    assert!(node.registry.service("public", "g@@s").is_some());
 }
 
 #[test]

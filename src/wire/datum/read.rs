@@ -350,6 +350,8 @@ struct Row<'a> {
 #[serde(rename_all = "camelCase")]
 struct RemovedRow<'a> {
     since_ms: u64,
+    #[serde(default)]
+    service_too: bool,
     #[serde(borrow)]
     keys: Vec<RemovedKey<'a>>,
 }
@@ -383,6 +385,6 @@ impl RemovedRow<'_> {
             Ok((key, row.removed_ms))
         };
         let keys = self.keys.into_iter().map(key).collect::<Result<_, String>>()?;
-        Ok(Removed { since_ms: self.since_ms, keys })
+        Ok(Removed { since_ms: self.since_ms, keys, service_too: self.service_too })
     }
 }

@@ -99,7 +99,8 @@ fn only_what_is_for_servers_of_this_kind_is_left_out_for_others() {
     let plain = Told { trace: trace(Some(6)), ..told("a", "DEFAULT", Instance::default()) };
     let bare = Instance { metadata: None, id: Some("9".into()), app: Some("x".into()), ..Instance::default() };
     let silent = Told { trace: trace(None), ..told("b", "c\"", bare) };
-    let removed = Removed { since_ms: 1, keys: vec![(told("é", "D", Instance::default()).key, 2)] };
+    let keys = vec![(told("é", "D", Instance::default()).key, 2)];
+    let removed = Removed { since_ms: 1, keys, service_too: false };
     let datum = Datum { service: service(), told: vec![plain, silent], removed: Some(removed) };
     let own = text(std::slice::from_ref(&datum), true);
     assert!(own.contains(r#""ipDeleteTimeout":30000,"changedMs":5,"heardMs":6},{"#), "{own}");
@@ -224,11 +225,12 @@ fn any_told() -> impl Strategy<Value = Told> {
 }
 
 fn any_datum() -> impl Strategy<Value = Datum> {
-    let removed = prop::option::of((any::<u64>(), prop::collection::vec((any_told(), any::<u64>()), 0..3)));
+    let keys = prop::collection::vec((any_told(), any::<u64>()), 0..3);
+    let removed = prop::option::of((any::<u64>(), keys, any::<bool>()));
     (prop::collection::vec(any_told(), 0..4), removed).prop_map(|(told, removed)| {
-        let removed = removed.map(|(since_ms, keys)| {
+        let removed = removed.map(|(since_ms, keys, service_too)| {
             let keys = keys.into_iter().map(|(told, removed_ms)| (told.key, removed_ms)).collect();
-            Removed { since_ms, keys }
+            Removed { since_ms, keys, service_too }
         });
         Datum { service: service(), told, removed }
     })

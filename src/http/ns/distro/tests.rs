@@ -185,7 +185,11 @@ fn datum_of(instances: usize) -> Datum {
         let trace = Some(Trace { changed_ms: 5, heard_ms: None });
         Told { key, instance: Arc::new(Instance::default()), last_beat_ms: 1, trace }
     });
-    Datum { told: told.collect(), service: service.clone(), removed: Some(Removed { since_ms: 1, keys: Vec::new() }) }
+    Datum {
+        told: told.collect(),
+        service: service.clone(),
+        removed: Some(Removed { since_ms: 1, keys: Vec::new(), ..Removed::default() }),
+    }
 }
 
 fn heard(step: Result<Step>) -> (u16, String) {
