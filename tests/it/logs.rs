@@ -58,7 +58,7 @@ fn changes_are_in_the_files_of_nacos_with_the_words_that_people_look_for() {
         "nacos.naming.empty-service.clean.initial-delay-ms=10\nnacos.naming.empty-service.clean.period-time-ms=200\n",
     );
     let mut client = server.client();
-    let silent = "preserved.heart.beat.timeout=600,preserved.ip.delete.timeout=4000";
+    let silent = "preserved.heart.beat.timeout=600,preserved.ip.delete.timeout=8000";
     register(&mut client, "orders", silent);
     let has = |name: &str, words: &str| log(&server, name).contains(words);
     wait_for("an unhealthy instance", || has("naming-event", "{IP-DISABLED}"));

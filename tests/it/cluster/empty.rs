@@ -12,6 +12,10 @@ use crate::population::say;
 
 /// `spec/distro.md` 11, as recorded.
 const REFUSAL: &str = "server is DOWNnow, detailed error message: Optional[Distro protocol is not initialized]";
+/// Until a server that starts answers at all.
+const UP_LIMIT: Duration = Duration::from_secs(20);
+/// How long it is asked then while there is nothing to load from.
+const WATCHED: Duration = Duration::from_millis(2_500);
 const LIST: &str = "/nacos/v1/ns/instance/list?serviceName=";
 
 #[test]
@@ -32,11 +36,13 @@ fn without_a_store_clients_are_refused_until_everything_was_loaded() {
     let mut refusals = 0;
     trio.servers[1].spawn();
     let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(2_500) {
+    let mut refused_since = None;
+    while refused_since.unwrap_or(began).elapsed() < refused_since.map_or(UP_LIMIT, |_| WATCHED) {
         if let Ok(answer) = Client::new(address).get(&target) {
             assert_eq!((answer.status, answer.text().as_str()), (503, REFUSAL), "after {:?}", began.elapsed());
             assert_eq!(answer.header("Content-Type"), None);
             refusals += 1;
+            refused_since.get_or_insert_with(Instant::now);
         }
         thread::sleep(Duration::from_millis(20));
     }
