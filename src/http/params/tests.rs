@@ -186,14 +186,18 @@ fn borrows_what_is_not_encoded() {
 /// Not a benchmark, only a guard against a slip into quadratic or allocating code; prints the figure.
 #[test]
 fn a_beat_is_read_quickly() {
-    const ROUNDS: u32 = 20_000;
-    let begin = Instant::now();
-    for _ in 0..ROUNDS {
-        let params = query(std::hint::black_box(BEAT));
-        std::hint::black_box(params.required("serviceName").unwrap().len());
-        std::hint::black_box(params.get("clusterName"));
-    }
-    let each = begin.elapsed() / ROUNDS;
+    const ROUNDS: u32 = 1_000;
+    let turn = |_| {
+        let begin = Instant::now();
+        for _ in 0..ROUNDS {
+            let params = query(std::hint::black_box(BEAT));
+            std::hint::black_box(params.required("serviceName").unwrap().len());
+            std::hint::black_box(params.get("clusterName"));
+        }
+        begin.elapsed() / ROUNDS
+    };
+    // What the machine does besides slows down some turns, not all.
+    let each = (0..20).map(turn).min().unwrap();
     println!("a beat's parameters: {each:?}");
     assert!(each.as_micros() < 50, "{each:?}");
 }

@@ -12,8 +12,10 @@ use crate::population::say;
 const WRITERS: usize = 4;
 /// Of each writer.
 const CHANGES: usize = 50;
-/// Of 100 changes 99 are visible within this; on a machine of its own within 300 ms.
-const LIMIT: Duration = Duration::from_millis(1_000);
+/// Of 100 changes 90 are visible within this; on a machine of its own 99 within 300 ms.
+const MOST: Duration = Duration::from_millis(500);
+/// Of 100 changes 99. One moment in which the machine stands still delays a change of every writer: 2 of 100.
+const NEARLY_ALL: Duration = Duration::from_secs(3);
 /// Of any.
 const LOST: Duration = Duration::from_secs(15);
 
@@ -34,7 +36,7 @@ fn a_change_is_visible_on_all_servers_soon() {
     say(&format!(
         "cluster spread test: {count} changes visible on all three: p50 {p50:?}, p90 {p90:?}, p99 {p99:?}, last {last:?}"
     ));
-    assert!(p99 < LIMIT, "p99 {p99:?}");
+    assert!(p90 < MOST && p99 < NEARLY_ALL, "p90 {p90:?}, p99 {p99:?}");
 }
 
 /// Registers and deregisters, through every server and for services of every owner in turn; how long each took.
