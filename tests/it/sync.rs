@@ -163,7 +163,7 @@ fn subscribe(server: &Server) {
         assert!(answer.expect("an answer").text().contains("10000"), "subscribed");
     }
     // Until the store has them.
-    thread::sleep(Duration::from_millis(500));
+    thread::sleep(Duration::from_secs(2));
 }
 
 #[test]
