@@ -146,6 +146,13 @@ impl Members {
             || list.others.values().any(|entry| entry.ips.iter().any(|known| known.to_canonical() == ip))
     }
 
+    /// Whether a connection from `ip` may come from the member at `address`.
+    pub fn is_from(&self, address: &str, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let list = self.list.read();
+        list.others.get(address).is_some_and(|entry| entry.ips.iter().any(|known| known.to_canonical() == ip))
+    }
+
     /// The host of the member at `address`, which is a name, has these addresses now.
     pub fn set_ips(&self, address: &str, ips: Vec<IpAddr>) {
         if let Some(entry) = self.list.write().others.get_mut(address) {
@@ -406,6 +413,8 @@ mod tests {
         let from = |ip: &str| members.is_from_member(ip.parse().unwrap());
         assert!(from("10.0.0.1") && from("10.0.0.3") && from("::ffff:10.0.0.3"));
         assert!(!from("10.0.0.4") && !from("127.0.0.1"));
+        let speaks = |address: &str| members.is_from(address, "10.0.0.3".parse().unwrap());
+        assert!(speaks("10.0.0.3:8848") && !speaks("10.0.0.2:8848") && !speaks("10.0.0.4:8848"));
         members.replace([Member::new("node.example", 1)]);
         assert!(!from("10.0.0.3"));
         members.set_ips("node.example:1", vec!["10.0.0.3".parse().unwrap()]);

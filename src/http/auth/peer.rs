@@ -24,6 +24,13 @@ impl Auth {
         }
     }
 
+    /// Whether a request that [is of a peer](Self::is_peer) may speak for the member at `address`: it showed the server
+    /// identity, which all share, or comes from there.
+    pub fn speaks_for(&self, app: &App, address: &str, ip: IpAddr) -> bool {
+        let rules = self.rules();
+        rules.identity.is_some() || !rules.check_peers || app.members.is_from(address, ip)
+    }
+
     /// The answer to a request that is for servers of a cluster and comes from somebody else, who can't prove in any other
     /// way that he may. Asked before a body is read, and again when it is there.
     pub fn refuse_stranger(

@@ -72,7 +72,7 @@ fn json_body<'a>(call: &Call<'a>) -> Result<&'a [u8]> {
     Ok(call.body)
 }
 
-/// POST `report`: a member says that it lives.
+/// POST `report`: a member says that it lives, itself: what is said of others is `false`, as of strangers.
 ///
 /// # Errors
 /// A body that is no member.
@@ -80,7 +80,9 @@ pub fn report(call: &Call<'_>) -> Result<Step> {
     let Some(member) = member::report(json_body(call)?)? else {
         return Step::json(wrapped::illegal("Node information is illegal"));
     };
-    let known = call.app.members.note_report(&member.address(), member.extend, call.app.wall_now_ms());
+    let (app, address) = (call.app, member.address());
+    let known = app.auth.speaks_for(app, &address, call.peer)
+        && app.members.note_report(&address, member.extend, app.wall_now_ms());
     Step::json(wrapped::success_text(if known { "true" } else { "false" }))
 }
 

@@ -39,7 +39,8 @@ impl Question {
     pub(in crate::http) fn of(call: &Call<'_>) -> Option<Self> {
         let cluster = call.app.cluster.clone()?;
         let said = call.headers.get(SOURCE).and_then(|value| value.to_str().ok());
-        let member = said.and_then(|address| call.app.members.find(address));
+        let may_say = |address: &&str| call.app.auth.speaks_for(call.app, address, call.peer);
+        let member = said.filter(may_say).and_then(|address| call.app.members.find(address));
         let full = call.headers.contains_key(FULL);
         Some(Self { cluster, from: member.map(|member| member.address()), full })
     }
@@ -154,7 +155,8 @@ pub fn checksum(call: &Call<'_>) -> Result<Step> {
     }
     let source = call.present("source")?;
     let members = &call.app.members;
-    if !members.knows(source) || members.own().address() == source {
+    let may_say = call.app.auth.speaks_for(call.app, source, call.peer);
+    if !may_say || !members.knows(source) || members.own().address() == source {
         return Err(Error::Denied(format!("source {source} is no other member of this cluster")));
     }
     let source: Arc<str> = source.into();

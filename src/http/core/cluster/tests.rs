@@ -66,6 +66,9 @@ async fn members_are_shown_as_they_are_known() {
 
     let stranger = member("8.8.8.8", "UP", json!({}), 0);
     assert_eq!(ask("POST core/cluster/report", stranger).await["data"], "false");
+    // Asked by 127.0.0.2.
+    let another = member("127.0.0.3", "UP", json!({}), 0);
+    assert_eq!(ask("POST core/cluster/report", another).await["data"], "false", "each reports itself");
     assert_eq!(ask("POST core/cluster/report", json!({"ip": MEMBER})).await["code"], 400);
     assert_eq!(ask("GET console/server/state", json!(null)).await["standalone_mode"], "cluster");
 }

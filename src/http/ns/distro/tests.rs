@@ -145,7 +145,8 @@ async fn strangers_are_refused_before_their_body_is_read() {
 #[tokio::test]
 async fn a_source_is_another_member() {
     let (_world, to) = cluster().await;
-    for source in ["127.0.0.9:8848", "127.0.0.2", "127.0.0.2:1", "10.0.0.1:8848", "evil.example:80"] {
+    let (alien, other) = ("127.0.0.9:8848", "127.0.0.3:8848");
+    for source in [alien, other, "127.0.0.2", "127.0.0.2:1", "10.0.0.1:8848", "evil.example:80"] {
         let heard = send(MEMBER, to, &head(&format!("PUT checksum?source={source}")), b"{}").await;
         assert_eq!((heard.status, heard.text()), (403, format!("source {source} is no other member of this cluster")));
     }
@@ -212,8 +213,8 @@ async fn answers_of_the_cluster() {
     assert!(matches!(answered(Answer::Unknown, true), Err(Error::Refused(_))));
 }
 
-/// Who that is that calls itself `source`, and whether it gets to see everything.
-fn question(source: &str, full: bool) -> (Option<String>, bool) {
+/// Who that is that calls itself `source` from `ip`, and whether it gets to see everything.
+fn question(ip: &str, source: &str, full: bool) -> (Option<String>, bool) {
     let world = World::of(options(false), [MEMBER, "127.0.0.3"]);
     let mut headers = HeaderMap::new();
     headers.insert(SOURCE, source.parse().unwrap());
@@ -225,6 +226,7 @@ fn question(source: &str, full: bool) -> (Option<String>, bool) {
             headers: &headers,
             params: crate::http::params::Params::of_query(None),
             caller: call.caller.clone(),
+            peer: ip.parse().unwrap(),
             ..*call
         };
         let question = Question::of(&call).unwrap();
@@ -234,9 +236,10 @@ fn question(source: &str, full: bool) -> (Option<String>, bool) {
 
 #[test]
 fn who_asks_for_everything_is_told_everything_met_or_not() {
-    assert_eq!(question("127.0.0.2:8848", true), (Some("127.0.0.2:8848".to_owned()), true));
-    assert_eq!(question("127.0.0.3:8848", false), (Some("127.0.0.3:8848".to_owned()), false));
-    assert_eq!(question("127.0.0.9:8848", false), (None, false), "no member");
+    assert_eq!(question("127.0.0.2", "127.0.0.2:8848", true), (Some("127.0.0.2:8848".to_owned()), true));
+    assert_eq!(question("127.0.0.3", "127.0.0.3:8848", false), (Some("127.0.0.3:8848".to_owned()), false));
+    assert_eq!(question("127.0.0.3", "127.0.0.2:8848", false), (None, false), "who speaks for another");
+    assert_eq!(question("127.0.0.9", "127.0.0.9:8848", false), (None, false), "no member");
     let text = |own_kind: bool| {
         let mut out = Vec::new();
         datum::write(&[datum_of(1)], own_kind, &mut out);
