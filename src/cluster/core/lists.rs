@@ -15,15 +15,19 @@ use crate::wire::distro::list_checksum;
 const MAX_FETCHED: usize = 200_000;
 
 impl Core {
-    /// `full`: with services that are empty, and those that are gone.
+    /// `full`: with services that were emptied of late. Not with all that are empty: that one is deleted is agreed on
+    /// elsewhere, perhaps just now, and who takes the list in would make it again.
     pub(super) fn snapshot(&self, full: bool, now: Now) -> Vec<Datum> {
         let services = self.registry.services();
-        let told = services.iter().filter(|service| full || service.has_ephemeral());
-        let mut data: Vec<_> = told.map(|s| whole(&self.registry, s, &self.view, now)).collect();
+        let filled = services.iter().filter(|service| service.has_ephemeral());
+        let mut data: Vec<_> = filled.map(|s| whole(&self.registry, s, &self.view, now)).collect();
         if full {
-            let gone = self.registry.removals().services().into_iter();
-            let gone = gone.filter(|key| self.registry.find_service(key).is_none());
-            data.extend(gone.map(|key| nothing(&self.registry, &key, now)));
+            let emptied = self.registry.removals().services().into_iter();
+            data.extend(emptied.filter_map(|key| match self.registry.find_service(&key) {
+                Some(service) if service.has_ephemeral() => None,
+                Some(service) => Some(whole(&self.registry, &service, &self.view, now)),
+                None => Some(nothing(&self.registry, &key, now)),
+            }));
         }
         data
     }
