@@ -115,6 +115,14 @@ enum Purpose {
     Health(ServiceKey),
 }
 
+impl Purpose {
+    /// Whether nobody waits for the answer when the member is down: it may come, or end, when the member has long been back,
+    /// with whom there is a lot to talk about then.
+    fn is_moot(&self) -> bool {
+        matches!(self, Self::Tell(_) | Self::Verify | Self::Fetch | Self::Health(_))
+    }
+}
+
 struct Call {
     to: Arc<str>,
     /// How often the member had been heard of before.
@@ -439,6 +447,7 @@ impl Core {
     /// Keeps a record of each member; whoever is down is owed nothing: it compares checksums when it is back.
     fn look_at_members(&mut self, others: &[Member], now: Now) {
         let (mut came_back, mut doubts) = (false, false);
+        let mut went = Vec::new();
         let mut before = std::mem::take(&mut self.peers);
         for member in others {
             let address: Arc<str> = member.address().into();
@@ -449,9 +458,14 @@ impl Core {
                 peer.asked_ms = peer.asked_ms.filter(|_| member.extend.version.is_some());
             }
             if !up {
+                if peer.up {
+                    went.push(address.clone());
+                }
                 peer.was_away |= peer.up;
                 peer.outbox = Outbox::default();
-                peer.fetch.clear();
+                peer.telling.clear();
+                peer.verifying = false;
+                peer.fetch = verify::Fetching::default();
             } else if std::mem::take(&mut peer.was_away) {
                 came_back = true;
                 doubts |= peer.doubts(now);
@@ -459,6 +473,7 @@ impl Core {
             peer.up = up;
             self.peers.insert(address, peer);
         }
+        self.calls.retain(|_, call| !call.purpose.is_moot() || !went.contains(&call.to));
         if came_back {
             self.doubt_silence(doubts, now);
         }

@@ -38,11 +38,6 @@ impl Fetching {
         let room = MAX_WANTED.saturating_sub(self.wanted.len());
         self.wanted.extend(services.into_iter().take(room));
     }
-
-    pub(super) fn clear(&mut self) {
-        self.wanted.clear();
-        self.unsure.clear();
-    }
 }
 
 impl Core {
@@ -435,6 +430,32 @@ mod tests {
         assert!(!asks(world.core.tick(later(40))));
         world.members.note_success(OTHER);
         assert!(asks(world.core.tick(later(60))));
+    }
+
+    #[test]
+    fn what_was_said_to_who_went_is_not_waited_for_when_it_is_back() {
+        let mut world = world(Some(extend(true)));
+        let calls = |actions: Vec<Action>| {
+            let call = |action| if let Action::Call { id, request, .. } = action { Some((id, request)) } else { None };
+            actions.into_iter().filter_map(call).collect::<Vec<_>>()
+        };
+        let talks = |calls: &[(u64, Request)]| {
+            let sums = calls.iter().any(|(_, request)| matches!(request, Request::Checksums { .. }));
+            (sums, calls.iter().any(|(_, request)| matches!(request, Request::Changes(_))))
+        };
+        world.core.tick(NOW);
+        world.core.note(&world.key.service, &world.key, later(10));
+        let unanswered = calls(world.core.tick(later(200)));
+        assert!(talks(&unanswered).1, "{unanswered:?}");
+        world.members.note_refusal(OTHER, world.members.heard(OTHER), 1);
+        world.core.tick(later(220));
+        world.members.note_success(OTHER);
+        assert!(talks(&calls(world.core.tick(later(240)))).0, "it is compared at once");
+        world.core.note(&world.key.service, &world.key, later(250));
+        for (id, _) in unanswered {
+            world.core.answered(id, Err(Failure::Broken("late".into())), later(300));
+        }
+        assert!(talks(&calls(world.core.tick(later(360)))).1, "and what ends late disturbs nothing");
     }
 
     #[test]
