@@ -3,10 +3,12 @@
 //! a simulated network with simulated time.
 //!
 //! - `start`: whose data to rely on after a start, and when to tell others of one's own.
+//! - `call`: calls that are under way, and how they end.
 //! - `outbox`: what is still to be told to each member, collapsed by service.
 //! - `lists`: lists and their checksums, from the registry.
 //! - `verify`: checksums sent and compared, health of services that others own.
 
+mod call;
 mod lists;
 mod outbox;
 mod start;
@@ -25,6 +27,7 @@ use crate::model::member::{Member, State};
 use crate::model::peer::{Gap, Merge, Phase, Standing, Told};
 use crate::model::{InstanceKey, ServiceKey};
 use crate::registry::Registry;
+use call::{Call, Purpose};
 use outbox::Outbox;
 use start::Start;
 
@@ -102,34 +105,6 @@ pub enum Action {
     Health(ServiceKey, Vec<(Box<str>, i32, bool)>),
 }
 
-/// Why a call was made.
-enum Purpose {
-    /// To learn who that is; at the start.
-    Meet,
-    Report,
-    Tell(Vec<(ServiceKey, outbox::Pending)>),
-    Verify,
-    Fetch,
-    Load,
-    Status,
-    Health(ServiceKey),
-}
-
-impl Purpose {
-    /// Whether nobody waits for the answer when the member is down: it may come, or end, when the member has long been back,
-    /// with whom there is a lot to talk about then.
-    fn is_moot(&self) -> bool {
-        matches!(self, Self::Tell(_) | Self::Verify | Self::Fetch | Self::Health(_))
-    }
-}
-
-struct Call {
-    to: Arc<str>,
-    /// How often the member had been heard of before.
-    heard: u64,
-    purpose: Purpose,
-}
-
 /// Why lists are taken in.
 struct Taking {
     from: Arc<str>,
@@ -154,6 +129,8 @@ struct Peer {
     fetch: verify::Fetching,
     asked_ms: Option<u64>,
     up: bool,
+    /// It is up, and not suspicious.
+    well: bool,
     /// It was up before, and then it was not.
     was_away: bool,
     /// When silence was last doubted because it came back.
@@ -306,20 +283,7 @@ impl Core {
             Err(Failure::Refused) => self.members.note_refusal(&to, heard, now.awake_ms),
             Err(_) => self.members.note_failure(&to, now.awake_ms),
         }
-        match purpose {
-            Purpose::Report => {}
-            Purpose::Meet => self.met(&to, result, now),
-            Purpose::Tell(told) => self.told(&to, told, &result, now),
-            Purpose::Verify => {
-                if let Some(peer) = self.peers.get_mut(&to) {
-                    peer.verifying = false;
-                }
-            }
-            Purpose::Fetch => self.fetched(&to, result),
-            Purpose::Load => self.loaded(&to, result, now),
-            Purpose::Status => {}
-            Purpose::Health(service) => self.health_told(&to, service, result),
-        }
+        self.ended(&to, purpose, result, now);
         std::mem::take(&mut self.actions)
     }
 
@@ -438,16 +402,10 @@ impl Core {
         self.next_id
     }
 
-    fn call(&mut self, to: &Arc<str>, request: Request, purpose: Purpose) {
-        let id = self.next_id();
-        self.calls.insert(id, Call { to: to.clone(), heard: self.members.heard(to), purpose });
-        self.actions.push(Action::Call { id, to: to.clone(), request });
-    }
-
     /// Keeps a record of each member; whoever is down is owed nothing: it compares checksums when it is back.
     fn look_at_members(&mut self, others: &[Member], now: Now) {
         let (mut came_back, mut doubts) = (false, false);
-        let mut went = Vec::new();
+        let mut faltering = Vec::new();
         let mut before = std::mem::take(&mut self.peers);
         for member in others {
             let address: Arc<str> = member.address().into();
@@ -457,15 +415,15 @@ impl Core {
                 peer.verify_now = true;
                 peer.asked_ms = peer.asked_ms.filter(|_| member.extend.version.is_some());
             }
+            let well = member.state == State::Up;
+            if (peer.well && !well) || (peer.up && !up) {
+                faltering.push((address.clone(), up));
+            }
+            peer.well = well;
             if !up {
-                if peer.up {
-                    went.push(address.clone());
-                }
                 peer.was_away |= peer.up;
                 peer.outbox = Outbox::default();
-                peer.telling.clear();
-                peer.verifying = false;
-                peer.fetch = verify::Fetching::default();
+                peer.fetch.clear();
             } else if std::mem::take(&mut peer.was_away) {
                 came_back = true;
                 doubts |= peer.doubts(now);
@@ -473,10 +431,10 @@ impl Core {
             peer.up = up;
             self.peers.insert(address, peer);
         }
-        self.calls.retain(|_, call| !call.purpose.is_moot() || !went.contains(&call.to));
         if came_back {
             self.doubt_silence(doubts, now);
         }
+        self.give_up_calls(&faltering, now);
     }
 
     /// A member that could not be reached may have heard clients that this server took for silent: it can't be told that they

@@ -11,7 +11,7 @@ use super::{Core, Purpose};
 use crate::cluster::message::{Answer, Failure, Request};
 use crate::model::ServiceKey;
 use crate::model::clock::Now;
-use crate::model::member::Member;
+use crate::model::member::{Member, State};
 use crate::model::peer::{Datum, Gap, Merge, Phase, Removed, Standing};
 use crate::registry::REMOVALS_KEPT_MS;
 
@@ -189,8 +189,7 @@ impl Core {
         let better = others.iter().find_map(|member| {
             let standing = member.extend.standing?;
             let address: Arc<str> = member.address().into();
-            let there = self.peers.get(&address).is_some_and(|peer| peer.up);
-            (there && standing.phase == Phase::Ready && knows_better(standing.gap, mine))
+            (member.state == State::Up && standing.phase == Phase::Ready && knows_better(standing.gap, mine))
                 .then_some((address, standing.gap))
         });
         if let Some((address, gap)) = better {

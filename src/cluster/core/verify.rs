@@ -38,6 +38,11 @@ impl Fetching {
         let room = MAX_WANTED.saturating_sub(self.wanted.len());
         self.wanted.extend(services.into_iter().take(room));
     }
+
+    pub(super) fn clear(&mut self) {
+        self.wanted.clear();
+        self.unsure.clear();
+    }
 }
 
 impl Core {
@@ -456,6 +461,24 @@ mod tests {
             world.core.answered(id, Err(Failure::Broken("late".into())), later(300));
         }
         assert!(talks(&calls(world.core.tick(later(360)))).1, "and what ends late disturbs nothing");
+    }
+
+    #[test]
+    fn nobody_waits_for_the_data_of_who_falters() {
+        let gap = |from_ms, to_ms| Gap { from_ms, to_ms };
+        let better = Standing { phase: Phase::Ready, gap: gap(0, 1) };
+        let mut world = world(Some(Extend { standing: Some(better), ..extend(true) }));
+        let loads = |actions: Vec<Action>| {
+            actions.iter().any(|action| matches!(action, Action::Call { request: Request::Snapshot { .. }, .. }))
+        };
+        assert!(loads(world.core.tick(NOW)), "it knows better");
+        assert!(!world.core.start.may_tell(), "its data are on their way");
+        world.members.note_failure(OTHER, 1);
+        world.core.tick(later(20));
+        assert!(world.core.start.may_tell(), "they may be for long");
+        assert!(!loads(world.core.tick(later(5_000))));
+        world.members.note_success(OTHER);
+        assert!(loads(world.core.tick(later(5_020))));
     }
 
     #[test]
