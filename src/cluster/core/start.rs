@@ -46,11 +46,23 @@ pub(super) struct Start {
     gap: Gap,
     began_ms: u64,
     met: BTreeMap<Arc<str>, Met>,
-    /// Whose data are being fetched or taken in, and the gap that is left then.
-    source: Option<(Arc<str>, Gap)>,
-    /// A part of them could not be taken in.
-    incomplete: bool,
+    /// Whose data are being fetched or taken in.
+    source: Option<Source>,
     again_ms: u64,
+}
+
+struct Source {
+    from: Arc<str>,
+    /// What is left of the gap then.
+    gap: Gap,
+    /// A part of the data could not be taken in.
+    incomplete: bool,
+}
+
+impl Source {
+    fn new(from: Arc<str>, gap: Gap) -> Self {
+        Self { from, gap, incomplete: false }
+    }
 }
 
 /// Whether who has the gap `theirs` knows better than who has `mine`.
@@ -86,7 +98,6 @@ impl Start {
             began_ms: now.awake_ms,
             met: BTreeMap::new(),
             source: None,
-            incomplete: false,
             again_ms: 0,
         }
     }
@@ -132,13 +143,15 @@ impl Start {
 
     /// Something that came from `from` is taken in, or could not be.
     pub(super) fn note_taken(&mut self, from: &str, done: bool) {
-        self.incomplete |= !done && self.source.as_ref().is_some_and(|(source, _)| **source == *from);
+        if let Some(source) = self.source.as_mut().filter(|source| *source.from == *from) {
+            source.incomplete |= !done;
+        }
     }
 
     /// The data of the source are taken in; `false`: not all of them, they are asked for again.
     pub(super) fn complete(&mut self, has_data: bool, now: Now) -> bool {
-        let Some((address, gap)) = self.source.take() else { return false };
-        if std::mem::take(&mut self.incomplete) {
+        let Some(Source { from: address, gap, incomplete }) = self.source.take() else { return false };
+        if incomplete {
             tracing::warn!(from = &*address, "the data of a member could not be taken in");
             self.met.remove(&address);
             self.again_ms = now.awake_ms + RELOAD_MS;
@@ -178,7 +191,7 @@ impl Core {
     }
 
     fn load_from(&mut self, source: Arc<str>, gap: Gap) {
-        self.start.source = Some((source.clone(), gap));
+        self.start.source = Some(Source::new(source.clone(), gap));
         let full = !self.members.is_other_kind(&source);
         self.call(&source, Request::Snapshot { full }, Purpose::Load);
     }
@@ -345,13 +358,18 @@ mod tests {
         let now = Now { awake_ms: 1, wall_ms: 4_000_000 };
         for (faults, completes) in [(vec![], true), (vec!["another"], true), (vec!["source"], false)] {
             let mut start = Start::new(None, now);
-            start.source = Some(("source".into(), gap(0, 1)));
+            start.source = Some(Source::new("source".into(), gap(0, 1)));
             start.note_taken("source", true);
             faults.iter().for_each(|from| start.note_taken(from, false));
             assert_eq!(start.complete(true, now), completes);
             assert_eq!((start.is_ready(), start.again_ms), (completes, if completes { 0 } else { 1 + RELOAD_MS }));
-            start.source = Some(("source".into(), gap(0, 1)));
+            start.source = Some(Source::new("source".into(), gap(0, 1)));
             assert!(start.complete(true, now), "the next time is another");
+            start.source = Some(Source::new("source".into(), gap(0, 1)));
+            start.note_taken("source", false);
+            // The load has failed; what could not be taken in was of that one.
+            start.source = Some(Source::new("source".into(), gap(0, 1)));
+            assert!(start.complete(true, now));
         }
     }
 
