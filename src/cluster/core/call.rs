@@ -36,6 +36,13 @@ pub(super) struct Call {
     pub(super) purpose: Purpose,
 }
 
+/// The calls among `actions`, for tests.
+#[cfg(test)]
+pub(super) fn calls(actions: Vec<Action>) -> Vec<(u64, Request)> {
+    let call = |action| if let Action::Call { id, request, .. } = action { Some((id, request)) } else { None };
+    actions.into_iter().filter_map(call).collect()
+}
+
 impl Core {
     pub(super) fn call(&mut self, to: &Arc<str>, request: Request, purpose: Purpose) {
         let id = self.next_id();

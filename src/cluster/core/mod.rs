@@ -138,14 +138,17 @@ struct Peer {
 }
 
 impl Peer {
-    /// Whether silence is doubted because it is back: not again and again for one that comes and goes all the time, else
-    /// nobody would ever be silent for long enough.
-    fn doubts(&mut self, now: Now) -> bool {
-        let doubts = self.doubted_ms.is_none_or(|before_ms| now.awake_ms >= before_ms + BACK_AGAIN_MS);
-        if doubts {
+    /// Once after each time that it was away: whether everybody is to have their full time to beat because it is back. Not
+    /// again and again for one that comes and goes all the time, else nobody would ever be silent for long enough.
+    fn back(&mut self, now: Now) -> Option<bool> {
+        if !std::mem::take(&mut self.was_away) {
+            return None;
+        }
+        let grace = self.doubted_ms.is_none_or(|before_ms| now.awake_ms >= before_ms + BACK_AGAIN_MS);
+        if grace {
             self.doubted_ms = Some(now.awake_ms);
         }
-        doubts
+        Some(grace)
     }
 }
 
@@ -313,11 +316,8 @@ impl Core {
     /// The answer to a member's request, and what it leads to. `from` is its address, if it said.
     pub fn asked(&mut self, from: Option<&str>, request: Request, now: Now) -> (Answer, Vec<Action>) {
         // It knows sooner that it is back. Once: who can ask can also tell what it hears, even if it can't be reached.
-        if let Some(peer) = from.and_then(|from| self.peers.get_mut(from))
-            && std::mem::take(&mut peer.was_away)
-        {
-            let doubts = peer.doubts(now);
-            self.doubt_silence(doubts, now);
+        if let Some(grace) = from.and_then(|from| self.peers.get_mut(from)?.back(now)) {
+            self.doubt_silence(grace, now);
         }
         let answer = match request {
             Request::Snapshot { .. } | Request::Push(_) | Request::Changes(_) if !self.has_data() => Answer::NotReady,
@@ -404,7 +404,8 @@ impl Core {
 
     /// Keeps a record of each member; whoever is down is owed nothing: it compares checksums when it is back.
     fn look_at_members(&mut self, others: &[Member], now: Now) {
-        let (mut came_back, mut doubts) = (false, false);
+        // One that is back with grace counts for all.
+        let mut back = None;
         let mut faltering = Vec::new();
         let mut before = std::mem::take(&mut self.peers);
         for member in others {
@@ -424,15 +425,14 @@ impl Core {
                 peer.was_away |= peer.up;
                 peer.outbox = Outbox::default();
                 peer.fetch.clear();
-            } else if std::mem::take(&mut peer.was_away) {
-                came_back = true;
-                doubts |= peer.doubts(now);
+            } else {
+                back = back.max(peer.back(now));
             }
             peer.up = up;
             self.peers.insert(address, peer);
         }
-        if came_back {
-            self.doubt_silence(doubts, now);
+        if let Some(grace) = back {
+            self.doubt_silence(grace, now);
         }
         self.give_up_calls(&faltering, now);
     }

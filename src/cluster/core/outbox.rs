@@ -263,6 +263,7 @@ impl Core {
 mod tests {
     use super::*;
     use crate::cluster::core::Settings;
+    use crate::cluster::core::call::calls;
     use crate::cluster::members::Members;
     use crate::model::member::{Extend, Member, State};
     use crate::model::peer::{Gap, Phase, Standing};
@@ -309,11 +310,6 @@ mod tests {
         }
         assert!(core.has_data() && members.state(OTHER) == Some(State::Up));
         (core, members)
-    }
-
-    fn calls(actions: Vec<Action>) -> Vec<(u64, Request)> {
-        let call = |action| if let Action::Call { id, request, .. } = action { Some((id, request)) } else { None };
-        actions.into_iter().filter_map(call).collect()
     }
 
     #[test]

@@ -256,6 +256,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::core::call::calls;
     use crate::cluster::core::{Action, Settings};
     use crate::cluster::members::Members;
     use crate::commit::direct::carry_out;
@@ -440,10 +441,6 @@ mod tests {
     #[test]
     fn what_was_said_to_who_went_is_not_waited_for_when_it_is_back() {
         let mut world = world(Some(extend(true)));
-        let calls = |actions: Vec<Action>| {
-            let call = |action| if let Action::Call { id, request, .. } = action { Some((id, request)) } else { None };
-            actions.into_iter().filter_map(call).collect::<Vec<_>>()
-        };
         let talks = |calls: &[(u64, Request)]| {
             let sums = calls.iter().any(|(_, request)| matches!(request, Request::Checksums { .. }));
             (sums, calls.iter().any(|(_, request)| matches!(request, Request::Changes(_))))
