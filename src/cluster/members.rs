@@ -42,6 +42,13 @@ struct Entry {
 }
 
 impl Entry {
+    /// `ip` is canonical.
+    fn is_at(&self, ip: IpAddr) -> bool {
+        self.ips.iter().any(|known| known.to_canonical() == ip)
+    }
+}
+
+impl Entry {
     fn new(mut member: Member, judged: bool) -> Self {
         member.state = State::Down;
         let ips = member.ip.trim_matches(['[', ']']).parse().into_iter().collect();
@@ -142,15 +149,14 @@ impl Members {
         let ip = ip.to_canonical();
         let list = self.list.read();
         let own = list.own.ip.trim_matches(['[', ']']).parse::<IpAddr>();
-        own.is_ok_and(|own| own.to_canonical() == ip)
-            || list.others.values().any(|entry| entry.ips.iter().any(|known| known.to_canonical() == ip))
+        own.is_ok_and(|own| own.to_canonical() == ip) || list.others.values().any(|entry| entry.is_at(ip))
     }
 
     /// Whether a connection from `ip` may come from the member at `address`.
     pub fn is_from(&self, address: &str, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         let list = self.list.read();
-        list.others.get(address).is_some_and(|entry| entry.ips.iter().any(|known| known.to_canonical() == ip))
+        list.others.get(address).is_some_and(|entry| entry.is_at(ip))
     }
 
     /// The host of the member at `address`, which is a name, has these addresses now.

@@ -166,15 +166,21 @@ pub(super) async fn pass_on(call: &Call<'_>, cluster: &Cluster, naming: Naming) 
 /// Whether the owner does not have the instance that beats. It may have come to own the service just now, and not have been
 /// told of the instance yet: if it is here, its beat is taken here, and told to the owner.
 fn is_unknown(call: &Call<'_>, answer: &Incoming) -> bool {
-    let is_beat = BEATS.iter().any(|path| call.path.ends_with(path));
-    is_beat && answer.body.windows(UNKNOWN.len()).any(|part| part == UNKNOWN)
+    is_beat(call) && says(answer, UNKNOWN)
+}
+
+fn is_beat(call: &Call<'_>) -> bool {
+    BEATS.iter().any(|path| call.path.ends_with(path))
+}
+
+fn says(answer: &Incoming, words: &[u8]) -> bool {
+    answer.body.windows(words.len()).any(|part| part == words)
 }
 
 /// Whether the answer says nothing of the request itself: the other server doesn't think that it is the owner, can't
 /// read a request of this size, or has no such path at all (another context path, another kind of server).
 fn is_void(answer: &Incoming) -> bool {
-    let misdirected = || answer.body.windows(MISDIRECTED.len()).any(|part| part == MISDIRECTED);
-    answer.is_too_large() || answer.is_not_there() || (answer.is_bad_request() && misdirected())
+    answer.is_too_large() || answer.is_not_there() || (answer.is_bad_request() && says(answer, MISDIRECTED))
 }
 
 /// How far the sender of these headers has carried out what servers agree on.
@@ -209,7 +215,7 @@ impl PassedOn {
         let is_member = cluster.members().is_nacre(from) && call.app.auth.is_peer(call.app, call.headers, call.peer);
         let service = naming(call).ok().filter(|_| is_member)?.key();
         // What is agreed on says nothing of a beat, which can't wait.
-        let counts = !BEATS.iter().any(|path| call.path.ends_with(path));
+        let counts = !is_beat(call);
         Some(Self { from: from.into(), service, carried_out: carried_out(call.headers).filter(|_| counts) })
     }
 

@@ -4,11 +4,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::{PROPERTIES, leader};
 use crate::client::{Answer, Client, form};
 use crate::cluster::trio::{Trio, name_members, serves, within};
+use crate::cluster::watch::list;
 
 const SERVICE: &str = "lost-majority";
 /// Of the answer to a write that can't be agreed on (5 s), with room.
@@ -22,13 +21,8 @@ fn register(server: SocketAddr, ip: &str) -> Answer {
 }
 
 fn listed(server: SocketAddr) -> Result<Vec<String>, String> {
-    let target = format!("/nacos/v1/ns/instance/list?serviceName={SERVICE}");
-    let answer = Client::new(server).get(&target).map_err(|error| error.to_string())?;
-    let body: Value = serde_json::from_slice(&answer.body).map_err(|error| format!("{error}: {}", answer.text()))?;
-    let hosts = body["hosts"].as_array().cloned().unwrap_or_default();
-    let mut ips: Vec<String> = hosts.iter().filter_map(|host| Some(host["ip"].as_str()?.to_owned())).collect();
-    ips.sort();
-    Ok(ips)
+    let seen = list(&mut Client::new(server), SERVICE).map_err(|error| error.to_string())??;
+    Ok(seen.into_keys().map(|(ip, _)| ip).collect())
 }
 
 fn order_a_snapshot(server: SocketAddr) {
